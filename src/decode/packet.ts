@@ -1,0 +1,89 @@
+/**
+ * From a captured packet to the ICMP message in it. `icmpOffset` is the sieve that every record of a
+ * capture goes through, so it compares octets at known offsets and allocates nothing; `decodePacket` is for
+ * the few that pass.
+ */
+import { isIcmpv4Error } from './icmpv4.ts';
+import { isIcmpv6Error } from './icmpv6.ts';
+import { decodeIp, IPV6_HEADER, PROTOCOL, type IpHeader } from './ip.ts';
+import { ipOffset } from './link.ts';
+import { isMalformed, malformed, type Malformed } from './octets.ts';
+import { decodeOriginalDatagram, type OriginalDatagram } from './original-datagram.ts';
+
+const ICMP_HEADER = 8;
+
+export interface IcmpPacket {
+  /** Where the outer IP header starts. */
+  ipOffset: number;
+  ip: IpHeader;
+  /** Where the ICMP header starts. */
+  icmpOffset: number;
+  /** End of the captured octets that belong to the IP packet (link-layer padding is behind it). */
+  end: number;
+  type: number;
+  code: number;
+  /** Octets of the ICMP message, by the IP header. */
+  length: number;
+  /** What an error quotes; null for messages that quote nothing. */
+  original: OriginalDatagram | Malformed | null;
+}
+
+/**
+ * The offset of the IP header in bytes[offset, end) if an ICMP or ICMPv6 message with its type octet
+ * present follows, or -1. With `errorsOnly` the type must be one that quotes a datagram.
+ */
+export function findIcmp(
+  bytes: Uint8Array,
+  offset: number,
+  end: number,
+  linkType: number,
+  errorsOnly: boolean,
+): number {
+  const ip = ipOffset(bytes, offset, end, linkType);
+  if (ip === -1) return -1;
+  if (bytes[ip]! >> 4 === 4) {
+    if (ip + 20 > end || bytes[ip + 9] !== PROTOCOL.ICMP) return -1;
+    // A later fragment has no ICMP header.
+    if ((bytes[ip + 6]! & 0x1f) !== 0 || bytes[ip + 7] !== 0) return -1;
+    const icmp = ip + (bytes[ip]! & 0x0f) * 4;
+    if (icmp >= end) return -1;
+    return errorsOnly && !isIcmpv4Error(bytes[icmp]!) ? -1 : ip;
+  }
+  if (ip + IPV6_HEADER >= end) return -1;
+  const nextHeader = bytes[ip + 6]!;
+  if (nextHeader === PROTOCOL.ICMPV6) {
+    return errorsOnly && !isIcmpv6Error(bytes[ip + IPV6_HEADER]!) ? -1 : ip;
+  }
+  if (nextHeader === PROTOCOL.UDP || nextHeader === PROTOCOL.TCP) return -1;
+  // Extension headers are rare: here the full decoder may look.
+  const header = decodeIp(bytes, ip, end, 'outer');
+  if (isMalformed(header) || header.protocol !== PROTOCOL.ICMPV6 || header.fragmentOffset !== 0) {
+    return -1;
+  }
+  if (header.payloadOffset >= end) return -1;
+  return errorsOnly && !isIcmpv6Error(bytes[header.payloadOffset]!) ? -1 : ip;
+}
+
+/**
+ * The ICMP message of the packet whose IP header `findIcmp` found at `ipAt`; the packet's captured octets
+ * end at `end`.
+ */
+export function decodePacket(bytes: Uint8Array, ipAt: number, end: number): IcmpPacket | Malformed {
+  const ip = decodeIp(bytes, ipAt, end, 'outer');
+  if (isMalformed(ip)) return ip;
+  const icmp = ip.payloadOffset;
+  const messageEnd = Math.min(end, icmp + ip.payloadLength);
+  if (messageEnd - icmp < 2) return malformed('icmp', 'truncated', icmp, 2, messageEnd - icmp);
+  const type = bytes[icmp]!;
+  const isError = ip.version === 4 ? isIcmpv4Error(type) : isIcmpv6Error(type);
+  return {
+    ipOffset: ipAt,
+    ip,
+    icmpOffset: icmp,
+    end: messageEnd,
+    type,
+    code: bytes[icmp + 1]!,
+    length: ip.payloadLength,
+    original: isError ? decodeOriginalDatagram(bytes, icmp + ICMP_HEADER, messageEnd) : null,
+  };
+}

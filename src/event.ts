@@ -1,0 +1,106 @@
+/**
+ * The one type every sink reads: an ICMP message, what it quotes, and what this host knows of the
+ * socket that sent the quoted datagram. `event.schema.json` is the same as a JSON Schema.
+ *
+ * Absent means "does not apply"; null means "could not be found out".
+ */
+
+/** `in`: addressed to this host; `out`: sent by it; `forward`: passing through; null: not known (replay). */
+export type Direction = 'in' | 'out' | 'forward' | null;
+
+/** What the kernel does with the error. */
+export type Outcome =
+  /** The owner's next call on the socket returns `errno`. */
+  | 'reported'
+  /** The socket has IP_RECVERR: the error is also in its error queue. */
+  | 'queued'
+  /** The kernel drops it: socket not connected, or error not fatal, and no IP_RECVERR. */
+  | 'ignored'
+  /** Only the path MTU changes. */
+  | 'pmtu'
+  /** No socket on this host has the quoted tuple. */
+  | 'no-socket'
+  /** The quoted datagram was not sent from here. */
+  | 'not-local'
+  /** There was no socket table to look in. */
+  | 'unknown';
+
+/** How the socket was found; `none`: there is none; null: there was no table to look in. */
+export type Match = 'connected' | 'bound' | 'wildcard' | 'closed' | 'none' | null;
+
+export interface IcmpSummary {
+  version: 4 | 6;
+  type: number;
+  code: number;
+  /** IANA's name of the type and code, hyphenated. */
+  name: string;
+  src: string;
+  dst: string;
+  /** Octets of the ICMP message, by the IP header. */
+  length: number;
+}
+
+/** The tuple of the quoted datagram, as it was on the wire. */
+export interface Flow {
+  /** `udp`, `tcp`, …, or the protocol's number. */
+  protocol: string;
+  src: string;
+  /** Absent where the protocol has no ports; null where the quote ends before them. */
+  sport?: number | null;
+  dst: string;
+  dport?: number | null;
+  /** IPv4 identification of the quoted header; absent in IPv6. */
+  ipId?: number;
+}
+
+export interface ProcessIdentity {
+  pid: number;
+  fd: number;
+  /** /proc/PID/comm. Hostile text. */
+  comm: string | null;
+  exe: string | null;
+  /** Arguments joined by spaces, cut at 1,024 octets. Hostile text. */
+  cmdline: string | null;
+  /** RFC 3339, whole seconds. */
+  started: string | null;
+  container: string | null;
+  unit: string | null;
+}
+
+export interface SocketIdentity {
+  inode: number;
+  /** `connected` is TCP_ESTABLISHED (`st` 01) in /proc/net/udp. */
+  state: 'connected' | 'unconnected';
+  /** The socket's address family: a v6 socket may carry v4. */
+  family: 4 | 6;
+  local: string;
+  /** Present where connected. */
+  remote?: string;
+  uid: number;
+  netns: number | null;
+  /** IP_RECVERR; null where it could not be found out. */
+  recverr: boolean | null;
+  processes: ProcessIdentity[];
+}
+
+export interface IcmpEvent {
+  /** Seconds since the epoch, and nanoseconds within it. */
+  seconds: number;
+  nanoseconds: number;
+  /** Whether the capture's resolution is finer than a microsecond. */
+  nanosecondResolution: boolean;
+  interface: string | null;
+  direction: Direction;
+  icmp: IcmpSummary;
+  /** Absent where the message quotes nothing. */
+  flow?: Flow;
+  /** The symbolic name the kernel maps type and code to; null where it maps to none; absent where no UDP is quoted. */
+  errno?: string | null;
+  outcome?: Outcome;
+  match?: Match;
+  /** For people: why something could not be found out, or what `sockets` does not say. */
+  note?: string;
+  sockets?: SocketIdentity[];
+  /** Which error this is on this flow, from 1. */
+  count?: number;
+}

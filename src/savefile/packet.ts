@@ -1,0 +1,61 @@
+/**
+ * The types that the savefile readers hand out and the pcapng writer takes.
+ */
+
+/**
+ * One packet of a savefile. The reader owns a single cursor and moves it from record to record, and
+ * `bytes` is its working block: whoever wants to keep anything beyond the call copies it.
+ */
+export interface PacketCursor {
+  /** The block the packet lies in. Valid only during the call. */
+  bytes: Uint8Array;
+  /** Where in `bytes` the packet's first octet is. */
+  offset: number;
+  /** Octets captured, all of them present in `bytes`. */
+  caplen: number;
+  /** Octets on the wire. */
+  len: number;
+  /** Whole seconds since 1970-01-01T00:00:00Z. */
+  seconds: number;
+  /** Nanoseconds within the second, 0 to 999,999,999. */
+  nanoseconds: number;
+  iface: CaptureInterface;
+}
+
+/** The interface a packet was captured on. A classic pcap file has exactly one, and no name for it. */
+export interface CaptureInterface {
+  /** The number within its section (pcapng Interface ID); 0 for a classic pcap file. */
+  id: number;
+  /** The name that the capture recorded (pcapng if_name), or null. Hostile text. */
+  name: string | null;
+  /** LINKTYPE_ value, https://www.tcpdump.org/linktypes.html */
+  linkType: number;
+  /** Octets captured of each packet at the most; 0: no limit. */
+  snaplen: number;
+  /** Whether the time stamps are finer than microseconds. */
+  nanosecondResolution: boolean;
+}
+
+/** libpcap's counts for an interface (pcapng Interface Statistics Block); null where the block has none. */
+export interface InterfaceStatistics {
+  /** pcap_stats ps_recv: packets that passed the filter. */
+  received: number | null;
+  /** pcap_stats ps_drop: packets dropped because the capture buffer was full. */
+  dropped: number | null;
+}
+
+/** What a reader calls, in the order of the stream. */
+export interface SavefileHandler {
+  packet(cursor: PacketCursor): void;
+  statistics?(iface: CaptureInterface, counts: InterfaceStatistics): void;
+}
+
+/** Why a reader stopped before the end. All that stood before it has been handed out. */
+export interface Damage {
+  /** `truncated`: the stream ends within a record. `invalid`: its bytes contradict the format. */
+  kind: 'truncated' | 'invalid';
+  /** Octets from the start of the (uncompressed) stream to the record that is damaged. */
+  offset: number;
+  /** One line, without the file's name: what is wrong. */
+  message: string;
+}
