@@ -1,0 +1,87 @@
+/**
+ * The second line: the tuple of the quoted datagram, the errno that the kernel maps the error to, who was
+ * hit, and whether it hears of it.
+ */
+import type { Flow, IcmpEvent, ProcessIdentity, SocketIdentity } from '../event.ts';
+import { escapeText } from './escape.ts';
+
+/** More owners than this are counted, not named. */
+const MAX_NAMED = 4;
+
+/** `172.16.0.62:62651 > 172.16.0.46:29999`; `?` for a port that was not quoted. */
+export function flowText(flow: Flow): string {
+  return `${endpoint(flow.src, flow.sport)} > ${endpoint(flow.dst, flow.dport)}`;
+}
+
+function endpoint(address: string, port: number | null | undefined): string {
+  const host = address.includes(':') ? `[${address}]` : address;
+  return port === undefined ? host : `${host}:${port ?? '?'}`;
+}
+
+/** The line without its tab and its end; `verbose` adds what `-v` shows. */
+export function attributionText(event: IcmpEvent, verbose: boolean): string {
+  const { flow } = event;
+  const tuple = flow === undefined ? 'quotes no datagram' : flowText(flow);
+  if (event.outcome === undefined) return tuple;
+  return `${tuple}  ${event.errno ?? 'no errno'} → ${verdictText(event, verbose)}`;
+}
+
+function verdictText(event: IcmpEvent, verbose: boolean): string {
+  const sockets = event.sockets ?? [];
+  switch (event.outcome ?? 'unknown') {
+    case 'unknown':
+      return `unknown: ${event.note ?? 'no socket table'}`;
+    case 'not-local':
+      return notLocalText(event, sockets, verbose);
+    case 'no-socket':
+      return withNote('no socket here has it now', event.note);
+    case 'reported':
+      return withNote(`${owners(sockets, verbose)}, ${event.match}: its next call fails`, event.note);
+    case 'queued':
+      return withNote(`${owners(sockets, verbose)}, ${event.match}: it is in its error queue`, event.note);
+    case 'pmtu':
+      return withNote(`${owners(sockets, verbose)}, ${event.match}: only the path MTU changes`, event.note);
+    case 'ignored':
+      return withNote(`${owners(sockets, verbose)}, ${event.match}: ${whyIgnored(event, sockets)}`, event.note);
+  }
+}
+
+function notLocalText(event: IcmpEvent, sockets: readonly SocketIdentity[], verbose: boolean): string {
+  if (event.direction !== 'out') return withNote('not sent from here', event.note);
+  const listener =
+    sockets.length === 0 ? 'nothing here listens there now' : `${owners(sockets, verbose)} listens there now`;
+  return withNote(`sent by this host: ${listener}`, event.note);
+}
+
+/** The kernel drops the error for one of three reasons; a socket that set IP_RECVERR hears of it all the same. */
+function whyIgnored(event: IcmpEvent, sockets: readonly SocketIdentity[]): string {
+  if (event.errno === null) return 'the kernel tells no socket';
+  const reason = event.match === 'connected' ? 'not fatal' : 'not connected';
+  const knownWithout = sockets.every((socket) => socket.recverr === false);
+  return knownWithout ? `${reason}, it does not hear of it` : `${reason}, it hears of it only with IP_RECVERR`;
+}
+
+function withNote(text: string, note: string | undefined): string {
+  return note === undefined ? text : `${text} (${note})`;
+}
+
+function owners(sockets: readonly SocketIdentity[], verbose: boolean): string {
+  const names: string[] = [];
+  for (const socket of sockets) {
+    if (socket.processes.length === 0) names.push(`a socket of uid ${socket.uid} without a known process`);
+    for (const process of socket.processes) names.push(processText(process, socket, verbose));
+  }
+  const shown = names.slice(0, MAX_NAMED).join(' or ');
+  return names.length <= MAX_NAMED ? shown : `${shown} or ${names.length - MAX_NAMED} more`;
+}
+
+function processText(process: ProcessIdentity, socket: SocketIdentity, verbose: boolean): string {
+  const name = `${escapeText(process.comm ?? '?')}[${process.pid}] fd ${process.fd}`;
+  if (!verbose) return name;
+  const details = [`uid ${socket.uid}`];
+  if (process.unit !== null) details.push(escapeText(process.unit));
+  if (process.container !== null) details.push(`container ${escapeText(process.container)}`);
+  if (process.started !== null) details.push(`since ${process.started}`);
+  if (process.cmdline !== null) details.push(escapeText(process.cmdline));
+  return `${name} {${details.join(', ')}}`;
+}

@@ -1,0 +1,20 @@
+/**
+ * Text from packets, files and processes is hostile: a process may name itself with escape sequences.
+ */
+
+/**
+ * C0 and C1 controls, the backslash (so that escapes cannot be forged), line and paragraph separators,
+ * bidirectional and other invisible format characters (Unicode Cf), and lone surrogates.
+ */
+// oxlint-disable-next-line no-control-regex -- they are what is looked for
+const UNPRINTABLE = /[\x00-\x1f\x7f-\x9f\\\u2028\u2029]|\p{Cf}|\p{Cs}/gu;
+
+/** `text` with everything that could steer a terminal or deceive a reader as \xNN or \u{NNNN}. */
+export function escapeText(text: string): string {
+  return text.replace(UNPRINTABLE, (character) => {
+    if (character === '\\') return '\\\\';
+    const code = character.codePointAt(0)!;
+    const hex = code.toString(16);
+    return code < 0x100 ? `\\x${hex.padStart(2, '0')}` : `\\u{${hex}}`;
+  });
+}

@@ -1,0 +1,71 @@
+/**
+ * Standard output: written in large pieces, in small ones when idle, and never faster than its reader.
+ */
+import type { Writable } from 'node:stream';
+
+const FLUSH_AT = 64 * 1024;
+
+export class Output {
+  readonly #stream: Writable;
+  /** What ended it: EPIPE when the reader has gone, ENOSPC when the disk is full, … */
+  #error: NodeJS.ErrnoException | null = null;
+  #pending = '';
+  #waiting: (() => void)[] = [];
+
+  /** `onError` is called once, when a write fails; after that everything written is dropped. */
+  constructor(stream: Writable, onError: (error: NodeJS.ErrnoException) => void) {
+    this.#stream = stream;
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (this.#error !== null) return;
+      this.#error = error;
+      this.#pending = '';
+      this.#release();
+      onError(error);
+    });
+    stream.on('drain', () => this.#release());
+  }
+
+  get error(): NodeJS.ErrnoException | null {
+    return this.#error;
+  }
+
+  write(text: string): void {
+    if (this.#error !== null) return;
+    this.#pending += text;
+    if (this.#pending.length >= FLUSH_AT) this.flush();
+  }
+
+  flush(): void {
+    if (this.#pending === '') return;
+    const text = this.#pending;
+    this.#pending = '';
+    this.#stream.write(Buffer.from(text, 'utf8'));
+  }
+
+  /** Resolves when the reader has caught up; at once if it has. Also when the stream has failed. */
+  async drained(): Promise<void> {
+    if (this.#error !== null || !this.#stream.writableNeedDrain) return;
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Nobody waits for the reader any more. */
+  release(): void {
+    this.#release();
+  }
+
+  /** Writes what is left, and gives the reader that many milliseconds to take it. */
+  async finish(milliseconds: number): Promise<void> {
+    this.flush();
+    if (this.#error !== null || this.#stream.writableLength === 0) return;
+    await new Promise<void>((resolve) => {
+      setTimeout(resolve, milliseconds);
+      this.#waiting.push(resolve);
+    });
+  }
+
+  #release(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * A sink turns events into text. The bytes of a packet are gone when its event is printed (look-ups take
+ * their time), so what a sink wants of them it says in `describe`, while they are there.
+ */
+import type { IcmpEvent } from '../event.ts';
+import type { CookedHeader } from '../decode/link.ts';
+import type { IcmpPacket } from '../decode/packet.ts';
+
+export interface Sink {
+  /** Whether it prints `count`: remembering millions of flows is not free. */
+  readonly printsCount: boolean;
+  /** Called with each packet as it comes; `wireEnd` is where it would end in `bytes` had all of it been captured. */
+  describe(
+    bytes: Uint8Array,
+    packet: IcmpPacket,
+    wireEnd: number,
+    cooked: CookedHeader | null,
+    interfaceName: string | null,
+  ): string;
+  /** Called for the events that are shown, in order; the text to print, line end included. */
+  format(event: IcmpEvent, description: string): string;
+}

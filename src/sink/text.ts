@@ -1,0 +1,31 @@
+/**
+ * Text: tcpdump's line and, below or behind it, the attribution.
+ */
+import type { IcmpEvent } from '../event.ts';
+import { attributionText } from './attribution-text.ts';
+import type { Sink } from './sink.ts';
+import { tcpdumpLine } from './tcpdump-text.ts';
+import { timeStamper, type TimeStampStyle } from './time-stamp.ts';
+
+/** `plain`: tcpdump's line alone; `two-line`: the attribution below it; `oneline`: behind it. */
+export type TextLayout = 'plain' | 'two-line' | 'oneline';
+
+export interface TextOptions {
+  layout: TextLayout;
+  timeStamp: TimeStampStyle;
+  verbose: boolean;
+}
+
+export function textSink(options: TextOptions): Sink {
+  const stamp = timeStamper(options.timeStamp);
+  const separator = options.layout === 'oneline' ? '  ' : '\n\t';
+  return {
+    printsCount: false,
+    describe: tcpdumpLine,
+    format(event: IcmpEvent, line: string): string {
+      const first = stamp(event.seconds, event.nanoseconds) + line;
+      if (options.layout === 'plain' || event.outcome === undefined) return `${first}\n`;
+      return `${first}${separator}${attributionText(event, options.verbose)}\n`;
+    },
+  };
+}
