@@ -1,0 +1,175 @@
+#!/usr/bin/env node
+/**
+ * The command line: options, help, exit status.
+ *
+ * 0: done; 1: an error while running; 2: a wrong command line.
+ */
+import './signals.ts';
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { listInterfacesText } from './commands/list-interfaces.ts';
+import { say } from './commands/messages.ts';
+import { watch, type WatchOptions } from './commands/watch.ts';
+import { canonicalAddress } from './selection.ts';
+import type { TimeStampStyle } from './sink/time-stamp.ts';
+import { ANY_DEVICE } from './source/capture-protocol.ts';
+
+/** What commander makes of the options. */
+interface CliOptions {
+  interface: string;
+  listInterfaces?: true;
+  read?: string;
+  count: number;
+  bufferSize: number;
+  v?: true;
+  l?: true;
+  allIcmp?: true;
+  plain?: true;
+  oneline?: true;
+  json?: true;
+  sockets: boolean;
+  host?: string[];
+  port?: number[];
+  pid?: number[];
+  comm?: string[];
+  errno?: string[];
+  summary: boolean;
+}
+
+/** The kernel's ring; with small slots it holds some 16,000 packets. */
+const DEFAULT_BUFFER_KIB = 16 * 1024;
+
+function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < 1 || value > 2 ** 31 - 1) {
+    throw new InvalidArgumentError('It is not a whole number from 1 on.');
+  }
+  return value;
+}
+
+function bufferSize(text: string): number {
+  const value = positiveInteger(text);
+  if (value > 2 ** 21 - 1) throw new InvalidArgumentError('The buffer is at most 2,097,151 KiB.');
+  return value;
+}
+
+function port(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value > 65_535) throw new InvalidArgumentError('It is not a port from 0 to 65535.');
+  return value;
+}
+
+function address(text: string): string {
+  const value = canonicalAddress(text);
+  if (value === null) throw new InvalidArgumentError('It is not an IP address; names are not resolved.');
+  return value;
+}
+
+function collect<T>(parse: (text: string) => T): (text: string, previous?: T[]) => T[] {
+  return (text, previous = []) => [...previous, parse(text)];
+}
+
+function version(): string {
+  const file = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(file) as { version: string }).version;
+}
+
+function commandLine(): { program: Command; timeStamps: () => number } {
+  let timeStamps = 0;
+  const program = new Command('udpicmp-watch')
+    .description(
+      'Watches for ICMP errors that answer UDP datagrams, and says which local socket and process each one hit,\n' +
+        'which errno the kernel hands it, and whether it hears of it at all.',
+    )
+    .argument('[expression...]', 'a pcap-filter expression, for live capture')
+    .option('-i, --interface <name>', 'capture there', ANY_DEVICE)
+    .option('-D, --list-interfaces', 'list the interfaces and exit')
+    .option('-r, --read <file>', 'replay a pcap or pcapng file, gzip too; - for standard input')
+    .addOption(
+      new Option('-c, --count <n>', 'exit after that many events')
+        .argParser(positiveInteger)
+        .default(Infinity, 'no limit'),
+    )
+    .option('-B, --buffer-size <KiB>', 'the capture buffer', bufferSize, DEFAULT_BUFFER_KIB)
+    .option('-n', 'accepted from habit: addresses and ports are always numeric')
+    .option('-t', 'the time stamp, as in tcpdump: -t none, -tt seconds, -ttt delta, -tttt date, -ttttt since the first')
+    .option('-v', 'a longer second line')
+    .option('-l', 'line-buffered output')
+    .option('--all-icmp', 'every ICMP and ICMPv6 packet; the default is the errors that quote UDP')
+    .addOption(new Option('--plain', "tcpdump's line alone").conflicts(['oneline', 'json']))
+    .addOption(new Option('--oneline', "tcpdump's line and the attribution on one line").conflicts('json'))
+    .option('--json', 'JSON lines')
+    .option('--no-sockets', 'look nothing up on this host')
+    .option('--host <address>', 'only events with that address (several: any of them)', collect(address))
+    .option('--port <port>', 'only events with that port in the quoted datagram', collect(port))
+    .option('--pid <pid>', 'only events that hit that process', collect(positiveInteger))
+    .option('--comm <name>', 'only events that hit a process of that name', collect(String))
+    .option(
+      '--errno <name>',
+      'only events with that errno, as ECONNREFUSED',
+      collect((name) => name.toUpperCase()),
+    )
+    .option('--no-summary', 'no closing statistics on standard error')
+    .version(version(), '-V, --version')
+    .helpOption('-h, --help')
+    .exitOverride()
+    .configureOutput({ outputError: (text) => say(text.trim().replace(/^error: /, '')) });
+  program.on('option:t', () => timeStamps++);
+  return { program, timeStamps: () => timeStamps };
+}
+
+class UsageError extends Error {}
+
+/** A word for the shell, quoted where it must be. */
+function shellWord(word: string): string {
+  return /^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+function watchOptions(options: CliOptions, expression: string, timeStamps: number): WatchOptions {
+  if (options.read !== undefined && expression !== '') {
+    throw new UsageError(
+      'a filter expression is for live capture; for a file: ' +
+        `tcpdump -r ${shellWord(options.read)} -w - ${shellWord(expression)} | udpicmp-watch -r -`,
+    );
+  }
+  if (timeStamps > 5) throw new UsageError('-t is given at most five times');
+  const layout = options.plain === true ? 'plain' : options.oneline === true ? 'oneline' : 'two-line';
+  return {
+    read: options.read,
+    device: options.interface,
+    expression,
+    bufferKib: options.bufferSize,
+    format: options.json === true ? 'json' : layout,
+    timeStamp: timeStamps as TimeStampStyle,
+    verbose: options.v === true,
+    allIcmp: options.allIcmp === true,
+    selection: {
+      hosts: options.host ?? [],
+      ports: options.port ?? [],
+      pids: options.pid ?? [],
+      comms: options.comm ?? [],
+      errnos: options.errno ?? [],
+    },
+    sockets: options.sockets,
+    lineBuffered: options.l === true,
+    maxEvents: options.count,
+    summary: options.summary,
+  };
+}
+
+async function main(): Promise<number> {
+  const { program, timeStamps } = commandLine();
+  try {
+    program.parse();
+    const options = program.opts<CliOptions>();
+    if (options.listInterfaces === true) return await listInterfacesText();
+    return await watch(watchOptions(options, program.args.join(' '), timeStamps()));
+  } catch (error) {
+    if (error instanceof UsageError) say(error.message);
+    else if (!(error instanceof CommanderError)) throw error;
+    return error instanceof CommanderError && error.exitCode === 0 ? 0 : 2;
+  }
+}
+
+// A live capture's look-ups, and whoever reads a blocked pipe, are not waited for.
+process.exit(await main());

@@ -1,0 +1,303 @@
+/**
+ * From captured packets to printed events, in order: decode → correlate → select → sink.
+ *
+ * Packets come synchronously and their bytes are gone when the call returns; a look-up on the host may take
+ * longer. Events wait for theirs in a bounded queue and leave it in the order in which they came.
+ */
+import type { Attribution, HostAttribution } from './correlate/attribute.ts';
+import { FlowCounts } from './correlate/flow-counts.ts';
+import { errnoFor } from './correlate/verdict.ts';
+import { icmpv4Name } from './decode/icmpv4.ts';
+import { icmpv6Name } from './decode/icmpv6.ts';
+import { PROTOCOL } from './decode/ip.ts';
+import { cookedHeader, isSupportedLinkType } from './decode/link.ts';
+import { isMalformed } from './decode/octets.ts';
+import { hasPorts, type OriginalDatagram } from './decode/original-datagram.ts';
+import { decodePacket, findIcmp, type IcmpPacket } from './decode/packet.ts';
+import type { Flow, IcmpEvent } from './event.ts';
+import type { CaptureInterface, PacketCursor } from './savefile/packet.ts';
+import { selects, type Selection } from './selection.ts';
+import type { Output } from './sink/output.ts';
+import type { Sink } from './sink/sink.ts';
+
+/** Events that may wait for their look-up at once. Beyond it the oldest is printed as it is: unknown. */
+const MAX_WAITING = 16_384;
+
+const PROTOCOL_NAMES = new Map<number, string>([
+  [PROTOCOL.ICMP, 'icmp'],
+  [PROTOCOL.TCP, 'tcp'],
+  [PROTOCOL.UDP, 'udp'],
+  [PROTOCOL.DCCP, 'dccp'],
+  [PROTOCOL.ICMPV6, 'icmp6'],
+  [PROTOCOL.SCTP, 'sctp'],
+  [PROTOCOL.UDPLITE, 'udplite'],
+]);
+
+/** How an event is to be read that nothing is known of beyond its packet. */
+export interface PipelineOptions {
+  sink: Sink;
+  output: Output;
+  /** Null: look nothing up; `whyUnknown` then says why. */
+  attribution: HostAttribution | null;
+  whyUnknown: string;
+  selection: Selection;
+  /** All ICMP, not just the errors that quote UDP. */
+  allIcmp: boolean;
+  lineBuffered: boolean;
+  /** Stop after this many events. */
+  maxEvents: number;
+  /** Called once, when `maxEvents` have been shown. */
+  onMaxEvents: () => void;
+}
+
+/** Counts for the closing statistics. */
+export interface PipelineCounts {
+  shown: number;
+  /** Of those shown: a socket was named. */
+  attributed: number;
+  /**
+   * ICMP errors addressed to this host, whatever they quote, with time stamps from `countFrom` to `countUntil`
+   * (seconds since the epoch): what the kernel's counters count too.
+   */
+  errorsAddressedHere: number;
+  countFrom: number;
+  countUntil: number;
+  /** ICMP whose headers could not be decoded. */
+  malformed: number;
+  /** Packets of link types that are not decoded, by link type. */
+  unsupported: Map<number, number>;
+  /** Events printed without a look-up since too many waited. */
+  notLookedUp: number;
+}
+
+interface WaitingEvent {
+  event: IcmpEvent;
+  description: string;
+  ready: boolean;
+}
+
+export class EventPipeline {
+  readonly counts: PipelineCounts = {
+    shown: 0,
+    attributed: 0,
+    errorsAddressedHere: 0,
+    countFrom: Number.POSITIVE_INFINITY,
+    countUntil: Number.POSITIVE_INFINITY,
+    malformed: 0,
+    unsupported: new Map(),
+    notLookedUp: 0,
+  };
+  readonly flowCounts = new FlowCounts();
+  readonly #options: PipelineOptions;
+  #iface: CaptureInterface | null = null;
+  #ifaceSupported = false;
+  /** In order of arrival; those before #head have left. */
+  #waiting: WaitingEvent[] = [];
+  #head = 0;
+  #ended = false;
+  #whenEmpty: (() => void)[] = [];
+
+  constructor(options: PipelineOptions) {
+    this.#options = options;
+  }
+
+  /** Takes one captured packet; to be called by a savefile reader. */
+  packet(cursor: PacketCursor): void {
+    if (this.#ended) return;
+    const { bytes, offset, iface } = cursor;
+    if (iface !== this.#iface) {
+      this.#iface = iface;
+      this.#ifaceSupported = isSupportedLinkType(iface.linkType);
+    }
+    if (!this.#ifaceSupported) {
+      const { unsupported } = this.counts;
+      unsupported.set(iface.linkType, (unsupported.get(iface.linkType) ?? 0) + 1);
+      return;
+    }
+    const end = offset + cursor.caplen;
+    const ipAt = findIcmp(bytes, offset, end, iface.linkType, !this.#options.allIcmp);
+    if (ipAt === -1) return;
+    const packet = decodePacket(bytes, ipAt, end);
+    if (isMalformed(packet)) {
+      this.counts.malformed++;
+      return;
+    }
+    this.#icmp(cursor, packet);
+  }
+
+  /** Resolves when no event waits for a look-up any more. */
+  async settled(): Promise<void> {
+    if (this.#head === this.#waiting.length) return;
+    await new Promise<void>((resolve) => this.#whenEmpty.push(resolve));
+  }
+
+  /** Prints what still waits, as unknown, and takes nothing more. */
+  end(): void {
+    while (this.#head < this.#waiting.length) this.#giveUpOldest();
+    this.#ended = true;
+  }
+
+  #icmp(cursor: PacketCursor, packet: IcmpPacket): void {
+    const { attribution, allIcmp, sink } = this.#options;
+    const original = packet.original !== null && !isMalformed(packet.original) ? packet.original : null;
+    const direction = attribution === null ? null : attribution.directionOf(packet.ip.src, packet.ip.dst);
+    if (direction === 'in' && packet.original !== null) {
+      const time = cursor.seconds + cursor.nanoseconds / 1e9;
+      if (time >= this.counts.countFrom && time <= this.counts.countUntil) this.counts.errorsAddressedHere++;
+    }
+    const quotesUdp = original !== null && original.ip.protocol === PROTOCOL.UDP;
+    if (!quotesUdp && !allIcmp) return;
+
+    const { bytes, offset, iface } = cursor;
+    const description = sink.describe(
+      bytes,
+      packet,
+      offset + cursor.len,
+      cookedHeader(bytes, offset, offset + cursor.caplen, iface.linkType),
+      iface.name,
+    );
+    const { ip, type, code } = packet;
+    const event: IcmpEvent = {
+      seconds: cursor.seconds,
+      nanoseconds: cursor.nanoseconds,
+      nanosecondResolution: iface.nanosecondResolution,
+      interface: iface.name,
+      direction,
+      icmp: {
+        version: ip.version,
+        type,
+        code,
+        name: ip.version === 4 ? icmpv4Name(type, code) : icmpv6Name(type, code),
+        src: ip.src,
+        dst: ip.dst,
+        length: packet.length,
+      },
+    };
+    if (original !== null) event.flow = flowOf(original);
+    if (!quotesUdp) {
+      this.#ready(event, description);
+      return;
+    }
+    this.#attribute(event, original, description);
+  }
+
+  #attribute(event: IcmpEvent, original: OriginalDatagram, description: string): void {
+    const { attribution, whyUnknown, sink } = this.#options;
+    const { version, type, code } = event.icmp;
+    event.errno = errnoFor(version, type, code).errno;
+    if (sink.printsCount) event.count = this.flowCounts.next(event.flow!);
+    event.outcome = 'unknown';
+    event.match = null;
+    const { ports } = original;
+    if (attribution === null || ports === null) {
+      event.note = attribution === null ? whyUnknown : 'the ports are not in the quote';
+      this.#ready(event, description);
+      return;
+    }
+    const quoted = {
+      version,
+      type,
+      code,
+      src: original.ip.src,
+      sport: ports.source,
+      dst: original.ip.dst,
+      dport: ports.destination,
+    };
+    const result = event.direction === 'out' ? attribution.lookupOut(quoted) : attribution.lookupIn(quoted);
+    if (!(result instanceof Promise)) {
+      applyAttribution(event, result);
+      this.#ready(event, description);
+      return;
+    }
+    const entry: WaitingEvent = { event, description, ready: false };
+    this.#waiting.push(entry);
+    if (this.#waiting.length - this.#head > MAX_WAITING) this.#giveUpOldest();
+    void this.#await(entry, result);
+  }
+
+  async #await(entry: WaitingEvent, result: Promise<Attribution>): Promise<void> {
+    try {
+      const found = await result;
+      if (!entry.ready) applyAttribution(entry.event, found);
+    } catch (error) {
+      entry.event.note = `the look-up failed: ${error instanceof Error ? error.message : String(error)}`;
+    }
+    entry.ready = true;
+    this.#leave();
+  }
+
+  /** An event that waits for nothing still waits for those before it. */
+  #ready(event: IcmpEvent, description: string): void {
+    if (this.#head === this.#waiting.length) {
+      this.#show(event, description);
+      return;
+    }
+    this.#waiting.push({ event, description, ready: true });
+    if (this.#waiting.length - this.#head > MAX_WAITING) this.#giveUpOldest();
+  }
+
+  #giveUpOldest(): void {
+    const oldest = this.#waiting[this.#head]!;
+    if (!oldest.ready) {
+      oldest.ready = true;
+      oldest.event.note = 'too many look-ups at once';
+      this.counts.notLookedUp++;
+    }
+    this.#leave();
+  }
+
+  /** Lets all events go that are ready and have none before them that is not. */
+  #leave(): void {
+    for (;;) {
+      const next = this.#waiting[this.#head];
+      if (next === undefined || !next.ready) break;
+      this.#head++;
+      this.#show(next.event, next.description);
+    }
+    if (this.#head === this.#waiting.length) {
+      this.#waiting = [];
+      this.#head = 0;
+      this.#options.output.flush();
+      for (const resolve of this.#whenEmpty.splice(0)) resolve();
+    } else if (this.#head >= MAX_WAITING) {
+      this.#waiting = this.#waiting.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+
+  #show(event: IcmpEvent, description: string): void {
+    const { sink, output, selection, lineBuffered, maxEvents, onMaxEvents } = this.#options;
+    if (this.#ended || !selects(selection, event)) return;
+    output.write(sink.format(event, description));
+    if (lineBuffered) output.flush();
+    this.counts.shown++;
+    if (event.sockets !== undefined && event.sockets.length > 0) this.counts.attributed++;
+    if (this.counts.shown === maxEvents) {
+      this.#ended = true;
+      onMaxEvents();
+    }
+  }
+}
+
+function flowOf(original: OriginalDatagram): Flow {
+  const { ip, ports } = original;
+  const flow: Flow = {
+    protocol: PROTOCOL_NAMES.get(ip.protocol) ?? String(ip.protocol),
+    src: ip.src,
+    dst: ip.dst,
+  };
+  if (hasPorts(ip.protocol)) {
+    flow.sport = ports?.source ?? null;
+    flow.dport = ports?.destination ?? null;
+  }
+  if (ip.identification !== null) flow.ipId = ip.identification;
+  return flow;
+}
+
+function applyAttribution(event: IcmpEvent, found: Attribution): void {
+  event.errno = found.errno;
+  event.outcome = found.outcome;
+  event.match = found.match;
+  event.sockets = found.sockets;
+  if (found.note !== undefined) event.note = found.note;
+}

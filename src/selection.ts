@@ -1,0 +1,48 @@
+/**
+ * `--host --port --pid --comm --errno`: which events are shown. What is given must match, all of it; of
+ * several values for one option, any.
+ */
+import { isIPv4, SocketAddress } from 'node:net';
+import type { IcmpEvent, ProcessIdentity } from './event.ts';
+
+export interface Selection {
+  hosts: readonly string[];
+  ports: readonly number[];
+  pids: readonly number[];
+  comms: readonly string[];
+  errnos: readonly string[];
+}
+
+/** The address as the decoder writes it, or null if `text` is none. */
+export function canonicalAddress(text: string): string | null {
+  if (isIPv4(text)) return text;
+  try {
+    return new SocketAddress({ address: text, family: 'ipv6' }).address;
+  } catch {
+    return null;
+  }
+}
+
+export function selects(selection: Selection, event: IcmpEvent): boolean {
+  const { hosts, ports, pids, comms, errnos } = selection;
+  const { flow, icmp } = event;
+  if (
+    hosts.length > 0 &&
+    ![flow?.src, flow?.dst, icmp.src, icmp.dst].some((host) => host !== undefined && hosts.includes(host))
+  ) {
+    return false;
+  }
+  if (
+    ports.length > 0 &&
+    ![flow?.sport, flow?.dport].some((port) => typeof port === 'number' && ports.includes(port))
+  ) {
+    return false;
+  }
+  if (errnos.length > 0 && !errnos.includes(event.errno ?? '')) return false;
+  if (pids.length > 0 && !hasProcess(event, (process) => pids.includes(process.pid))) return false;
+  return comms.length === 0 || hasProcess(event, (process) => process.comm !== null && comms.includes(process.comm));
+}
+
+function hasProcess(event: IcmpEvent, matches: (process: ProcessIdentity) => boolean): boolean {
+  return event.sockets?.some((socket) => socket.processes.some(matches)) ?? false;
+}

@@ -1,0 +1,320 @@
+/**
+ * The capture process: the only importer of cap. It writes a pcapng stream to standard output, reports in
+ * lines of JSON on standard error (capture-protocol.ts), and ends when its standard input does, so that it
+ * never outlives its parent.
+ *
+ * It never touches process.stdout, which would make the pipe non-blocking. Its writes block instead; what
+ * comes meanwhile stands in the kernel's buffer, and the kernel counts what does not fit.
+ */
+import { writeSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { arch, release } from 'node:os';
+import { LINKTYPE } from '../decode/link.ts';
+import { u32 } from '../decode/octets.ts';
+import {
+  enhancedPacketSize,
+  INTERFACE_STATISTICS_SIZE,
+  interfaceDescriptionSize,
+  sectionHeaderSize,
+  writeEnhancedPacket,
+  writeInterfaceDescription,
+  writeInterfaceStatistics,
+  writeSectionHeader,
+  type InterfaceDescription,
+  type SectionHeader,
+} from '../savefile/pcapng-writer.ts';
+import { ANY_DEVICE, type CaptureReport, type CaptureRequest, type ListedInterface } from './capture-protocol.ts';
+
+/** cap 0.2.1; what is optional is there only when it is patched (native-notes/). */
+interface CapModule {
+  Cap: {
+    new (): CapObject;
+    deviceList(): ListedInterface[];
+  };
+  interfaceName?: (index: number) => string | null;
+}
+interface CapObject {
+  open(device: string, filter: string, bufferSize: number, buffer: Buffer): string;
+  close(): void;
+  on(event: 'packet', listener: PacketListener): void;
+  on(event: 'down', listener: (message: string, stats: CapStatistics | null) => void): void;
+  stats?: () => CapStatistics | null;
+}
+type PacketListener = (
+  caplen: number,
+  truncated: boolean,
+  seconds?: number,
+  microseconds?: number,
+  len?: number,
+) => void;
+interface CapStatistics {
+  received: number;
+  dropped: number;
+}
+
+/**
+ * Octets kept of each packet. An ICMP error's headers need some 150; a small number keeps the slots of the
+ * kernel's ring small, so that it holds more packets (native-notes/).
+ */
+const SNAPLEN = 1024;
+
+/** Packets are collected until this many octets are there, or until the event loop is idle. */
+const BATCH = 256 * 1024;
+
+const STATISTICS_EVERY_MS = 1000;
+const REOPEN_EVERY_MS = 250;
+
+/** After this many interfaces a new section begins, so that neither side's table of them grows for ever. */
+const MAX_INTERFACES = 1024;
+
+const LINK_TYPES = new Map<string, number>([
+  ['NULL', LINKTYPE.NULL],
+  ['ETHERNET', LINKTYPE.ETHERNET],
+  ['RAW', LINKTYPE.RAW],
+  ['LINKTYPE_LINUX_SLL', LINKTYPE.LINUX_SLL],
+  ['LINKTYPE_LINUX_SLL2', LINKTYPE.LINUX_SLL2],
+  ['IEEE802_11_RADIO', 127],
+]);
+
+/** cap's word for the link type, "Unknown linktype 9" among them, as a LINKTYPE_ value. */
+function linkTypeValue(word: string): number {
+  return LINK_TYPES.get(word) ?? Number(/\d+$/.exec(word)?.[0] ?? -1);
+}
+
+function report(message: CaptureReport): void {
+  writeAll(2, Buffer.from(`${JSON.stringify(message)}\n`));
+}
+
+/** Blocks until all is written; ends the process when nobody reads any more. */
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length;) {
+    try {
+      at += writeSync(fd, bytes, at);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'EAGAIN') process.exit(0);
+      // Somebody made the pipe non-blocking after all.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
+}
+
+/** The pcapng stream: blocks go into a batch, and the batch out at once when idle, in large writes under load. */
+class CaptureStream {
+  readonly #batch = Buffer.allocUnsafe(BATCH);
+  #end = 0;
+  #flushing: NodeJS.Immediate | undefined;
+  #interfaces = 0;
+
+  get interfaces(): number {
+    return this.#interfaces;
+  }
+
+  section(): void {
+    const header: SectionHeader = { hardware: arch(), os: `Linux ${release()}`, application: 'udpicmp-watch' };
+    this.#room(sectionHeaderSize(header));
+    this.#end = writeSectionHeader(this.#batch, this.#end, header);
+    this.#interfaces = 0;
+  }
+
+  /** Returns the interface's number in the section. */
+  interface(description: InterfaceDescription): number {
+    this.#room(interfaceDescriptionSize(description));
+    this.#end = writeInterfaceDescription(this.#batch, this.#end, description);
+    return this.#interfaces++;
+  }
+
+  packet(
+    interfaceId: number,
+    seconds: number,
+    microseconds: number,
+    packet: Uint8Array,
+    caplen: number,
+    len: number,
+  ): void {
+    this.#room(enhancedPacketSize(caplen));
+    this.#end = writeEnhancedPacket(this.#batch, this.#end, interfaceId, seconds, microseconds, packet, caplen, len);
+  }
+
+  statistics(counts: CapStatistics): void {
+    const now = Date.now();
+    this.#room(INTERFACE_STATISTICS_SIZE);
+    this.#end = writeInterfaceStatistics(
+      this.#batch,
+      this.#end,
+      0,
+      Math.trunc(now / 1000),
+      (now % 1000) * 1000,
+      counts,
+    );
+  }
+
+  readonly flush = (): void => {
+    clearImmediate(this.#flushing);
+    this.#flushing = undefined;
+    if (this.#end === 0) return;
+    writeAll(1, this.#batch.subarray(0, this.#end));
+    this.#end = 0;
+  };
+
+  #room(octets: number): void {
+    if (this.#end + octets > BATCH) this.flush();
+    this.#flushing ??= setImmediate(this.flush);
+  }
+}
+
+class Capture {
+  readonly #cap: CapModule;
+  readonly #request: CaptureRequest & { list: false };
+  readonly #stream = new CaptureStream();
+  /** cap writes each packet here; it must stay referenced as long as the capture is open. */
+  readonly #buffer = Buffer.alloc(SNAPLEN);
+  #open: CapObject | null = null;
+  #linkType = -1;
+  /** LINUX_SLL2's interface indexes, as the section's interface numbers. */
+  readonly #interfaces = new Map<number, { id: number; name: string }>();
+  /** Of the captures that were closed because the interface went down. */
+  readonly #before: CapStatistics = { received: 0, dropped: 0 };
+  #reported: CapStatistics = { received: 0, dropped: 0 };
+  #downSince = 0;
+
+  constructor(cap: CapModule, request: CaptureRequest & { list: false }) {
+    this.#cap = cap;
+    this.#request = request;
+  }
+
+  /** Throws libpcap's message where the device cannot be opened. */
+  open(): void {
+    const capture = new this.#cap.Cap();
+    const { device, filter, bufferKib } = this.#request;
+    const word = capture.open(device, filter, bufferKib * 1024, this.#buffer);
+    this.#open = capture;
+    this.#linkType = linkTypeValue(word);
+    this.#newSection();
+    capture.on('packet', this.#packet);
+    capture.on('down', (message, stats) => this.#down(message, stats));
+    report({ kind: 'opened', linkType: word, snaplen: SNAPLEN, stock: capture.stats === undefined });
+  }
+
+  /** Every second: the counts, and names that have changed. */
+  tick(): void {
+    for (const [index, { name }] of this.#interfaces) {
+      if (this.#nameOf(index) !== name) this.#interfaces.delete(index);
+    }
+    this.#statistics(this.#open?.stats?.() ?? null);
+  }
+
+  finish(): void {
+    this.#statistics(this.#open?.stats?.() ?? null);
+    this.#stream.flush();
+  }
+
+  #newSection(): void {
+    this.#stream.section();
+    this.#interfaces.clear();
+    // The first is the device itself: `any`, and the one that the counts are for.
+    this.#stream.interface({ linkType: this.#linkType, snaplen: SNAPLEN, name: this.#request.device });
+  }
+
+  readonly #packet: PacketListener = (caplen, _truncated, seconds, microseconds, len) => {
+    if (seconds === undefined || microseconds === undefined || len === undefined) {
+      // Stock cap knows neither the time nor the length on the wire.
+      const now = Date.now();
+      this.#stream.packet(0, Math.trunc(now / 1000), (now % 1000) * 1000, this.#buffer, caplen, caplen);
+      return;
+    }
+    const isCooked = this.#linkType === LINKTYPE.LINUX_SLL2 && caplen >= 8;
+    const id = isCooked ? this.#interfaceId(u32(this.#buffer, 4)) : 0;
+    this.#stream.packet(id, seconds, microseconds, this.#buffer, caplen, len);
+  };
+
+  #interfaceId(index: number): number {
+    const known = this.#interfaces.get(index);
+    if (known !== undefined) return known.id;
+    if (this.#stream.interfaces >= MAX_INTERFACES) this.#newSection();
+    const name = this.#nameOf(index);
+    const id = this.#stream.interface({ linkType: this.#linkType, snaplen: SNAPLEN, name });
+    this.#interfaces.set(index, { id, name });
+    return id;
+  }
+
+  #nameOf(index: number): string {
+    return this.#cap.interfaceName?.(index) ?? '?';
+  }
+
+  #statistics(current: CapStatistics | null): void {
+    if (current === null) return;
+    const counts = {
+      received: this.#before.received + current.received,
+      dropped: this.#before.dropped + current.dropped,
+    };
+    if (counts.received === this.#reported.received && counts.dropped === this.#reported.dropped) return;
+    this.#reported = counts;
+    this.#stream.statistics(counts);
+  }
+
+  /** cap has closed the capture. */
+  #down(message: string, stats: CapStatistics | null): void {
+    this.#statistics(stats);
+    this.#before.received = this.#reported.received;
+    this.#before.dropped = this.#reported.dropped;
+    this.#open = null;
+    this.#downSince = Date.now();
+    report({ kind: 'down', message });
+    const retry = setInterval(() => {
+      try {
+        this.open();
+      } catch {
+        return; // still down, or not there
+      }
+      clearInterval(retry);
+      report({ kind: 'up', downMs: Date.now() - this.#downSince });
+    }, REOPEN_EVERY_MS);
+  }
+}
+
+function loadCap(): CapModule {
+  try {
+    return createRequire(import.meta.url)('cap') as CapModule;
+  } catch (error) {
+    report({ kind: 'failed', cause: 'no-cap', message: firstLine(error) });
+    process.exit(1);
+  }
+}
+
+function firstLine(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.split('\n', 1)[0]!;
+}
+
+function main(): void {
+  // Without a handler SIGUSR1 opens Node's inspector, as root. The others are for the parent to act on.
+  for (const signal of ['SIGUSR1', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
+
+  const request = JSON.parse(process.argv[2]!) as CaptureRequest;
+  const cap = loadCap();
+  try {
+    if (request.list) {
+      writeAll(1, Buffer.from(JSON.stringify(cap.Cap.deviceList())));
+      return;
+    }
+    const capture = new Capture(cap, request);
+    capture.open();
+    setInterval(() => capture.tick(), STATISTICS_EVERY_MS);
+    process.stdin.resume();
+    process.stdin.on('error', () => {});
+    process.stdin.on('close', () => {
+      capture.finish();
+      process.exit(0);
+    });
+  } catch (error) {
+    let message = firstLine(error);
+    if (!request.list && request.device === ANY_DEVICE && /promiscuous/i.test(message)) {
+      message += '; the cap that is installed is not patched: see native-notes/README.md';
+    }
+    report({ kind: 'failed', cause: 'open', message });
+    process.exitCode = 1;
+  }
+}
+
+main();

@@ -1,0 +1,35 @@
+/**
+ * What the capture process is asked (its one argument, as JSON) and what it reports (lines of JSON on its
+ * standard error). The packets go over its standard output, as pcapng.
+ */
+
+export type CaptureRequest =
+  | {
+      list: false;
+      device: string;
+      /** A pcap-filter expression. */
+      filter: string;
+      /** The capture buffer. */
+      bufferKib: number;
+    }
+  | { list: true };
+
+export type CaptureReport =
+  /** Packets come from now on. `stock`: an unpatched cap, which has no time stamps and no drop counts. */
+  | { kind: 'opened'; linkType: string; snaplen: number; stock: boolean }
+  /** There is no capture, and there will be none. */
+  | { kind: 'failed'; cause: 'no-cap' | 'open'; message: string }
+  /** The interface went down or away; the process waits until it can be opened again. */
+  | { kind: 'down'; message: string }
+  /** It was opened again, this long after it went down. */
+  | { kind: 'up'; downMs: number };
+
+/** An interface as `list: true` gives it: a JSON array of these on standard output. */
+export interface ListedInterface {
+  name: string;
+  description?: string;
+  addresses: { addr?: string }[];
+}
+
+/** libpcap's own words for these interfaces: `any` is all of them. */
+export const ANY_DEVICE = 'any';

@@ -1,0 +1,160 @@
+/**
+ * A capture file, or standard input, as a stream of chunks. gzip is recognised by its first octets.
+ */
+import { close, fstatSync, open, read } from 'node:fs';
+import { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import { promisify } from 'node:util';
+import { createGunzip } from 'node:zlib';
+
+/** Large enough that a read costs little, small enough that it stays in the processor's cache. */
+const BLOCK = 1024 * 1024;
+
+/** A source that cannot be read; `message` is one line, with the source's name, that says why. */
+export class SourceError extends Error {}
+
+/**
+ * The octets of the capture at `path` (`-`: standard input), decompressed. A chunk is valid until the next
+ * one is asked for. Ends early, without an error, when `signal` aborts.
+ *
+ * Throws a SourceError where the source cannot be opened, read or decompressed.
+ */
+export async function* readCapture(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  if (path === '-') {
+    if (process.stdin.isTTY) {
+      throw new SourceError(
+        'standard input is a terminal: pipe a capture into it, as in tcpdump -w - icmp | udpicmp-watch -r -',
+      );
+    }
+    yield* readStream(process.stdin, 'standard input', signal);
+    return;
+  }
+
+  let fd: number;
+  try {
+    fd = await promisify(open)(path, 'r');
+  } catch (error) {
+    throw new SourceError(`${path}: ${reason(error)}`);
+  }
+  const status = fstatSync(fd);
+  if (status.isDirectory()) throw new SourceError(`${path}: is a directory, not a capture file`);
+  if (status.isFile()) {
+    yield* readRegularFile(fd, path, signal);
+  } else {
+    // A FIFO, or <(command): through the event loop, so that waiting for it can be interrupted.
+    yield* readStream(new Socket({ fd, writable: false }), path, signal);
+  }
+}
+
+async function* readRegularFile(fd: number, path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  try {
+    const blocks = readBlocks(fd, path, signal);
+    const first = await blocks.next();
+    if (first.done === true) return;
+    const all = prepend(first.value, blocks);
+    yield* isGzip(first.value) ? gunzip(all, path) : all;
+  } finally {
+    await promisify(close)(fd);
+  }
+}
+
+/** While one block is worked on, the next one is read. */
+async function* readBlocks(fd: number, path: string, signal: AbortSignal): AsyncGenerator<Buffer> {
+  let block = Buffer.allocUnsafeSlow(BLOCK);
+  let other = Buffer.allocUnsafeSlow(BLOCK);
+  let reading = readInto(fd, block, path);
+  try {
+    while (!signal.aborted) {
+      const length = await reading;
+      if (length === 0) return;
+      reading = readInto(fd, other, path);
+      reading.catch(() => {}); // it is awaited when the consumer comes back
+      yield block.subarray(0, length);
+      [block, other] = [other, block];
+    }
+  } finally {
+    // The descriptor is closed next: not under a read.
+    await reading.catch(() => {});
+  }
+}
+
+async function readInto(fd: number, block: Buffer, path: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    read(fd, block, 0, block.length, null, (error, length) => {
+      if (error === null) resolve(length);
+      else reject(new SourceError(`${path}: ${reason(error)}`));
+    });
+  });
+}
+
+async function* readStream(stream: Readable, name: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const stop = (): void => void stream.destroy();
+  signal.addEventListener('abort', stop);
+  try {
+    const chunks = stream.iterator() as NodeJS.AsyncIterator<Buffer>;
+    let first = Buffer.alloc(0);
+    while (first.length < 2) {
+      const next = await chunks.next();
+      if (next.done === true) break;
+      first = Buffer.concat([first, next.value]);
+    }
+    const all = prepend(first, chunks);
+    yield* isGzip(first) ? gunzip(all, name) : all;
+  } catch (error) {
+    if (signal.aborted) return;
+    throw error instanceof SourceError ? error : new SourceError(`${name}: ${reason(error)}`);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+async function* prepend(first: Buffer, rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  yield first;
+  yield* rest;
+}
+
+function isGzip(octets: Uint8Array): boolean {
+  return octets[0] === 0x1f && octets[1] === 0x8b;
+}
+
+/**
+ * Decompresses piece by piece, and hands out what a piece gave before it looks at the next: what stands
+ * before damage is not lost with it, and a bomb (1,000 to 1) takes no more than some MiB at a time.
+ */
+async function* gunzip(compressed: AsyncIterable<Buffer>, name: string): AsyncGenerator<Uint8Array> {
+  const PIECE = 16 * 1024;
+  const gunzipper = createGunzip();
+  const plain: Buffer[] = [];
+  gunzipper.on('data', (chunk: Buffer) => plain.push(chunk));
+  gunzipper.on('error', () => {}); // gunzipper.errored is looked at below
+  for await (const chunk of compressed) {
+    for (let at = 0; at < chunk.length && gunzipper.errored === null; at += PIECE) {
+      await new Promise<void>((resolve) => {
+        gunzipper.write(chunk.subarray(at, at + PIECE), () => resolve());
+      });
+      yield* plain.splice(0);
+    }
+    if (gunzipper.errored !== null) break;
+  }
+  if (gunzipper.errored === null) await finished(gunzipper.end()).catch(() => {});
+  yield* plain;
+  if (gunzipper.errored !== null) throw new SourceError(`${name}: ${reason(gunzipper.errored)}`);
+}
+
+/** A system error's or zlib's text without Node's decoration. */
+function reason(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  switch (code) {
+    case 'ENOENT':
+      return 'no such file';
+    case 'EACCES':
+      return 'permission denied';
+    case 'Z_BUF_ERROR':
+      return 'the gzip stream ends before its end; what it held so far is above';
+    case 'Z_DATA_ERROR':
+      return `damaged gzip data (${message}); what was before it is above`;
+    default:
+      return message;
+  }
+}

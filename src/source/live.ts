@@ -1,0 +1,210 @@
+/**
+ * Live capture: starts the capture process, reads its stream as a replay is read, and starts it again when
+ * it dies.
+ */
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { CaptureInterface, InterfaceStatistics, PacketCursor } from '../savefile/packet.ts';
+import { SavefileReader } from '../savefile/reader.ts';
+import type { CaptureReport, CaptureRequest, ListedInterface } from './capture-protocol.ts';
+
+/** Live capture is not possible; `message` is one line that says why. */
+export class CaptureError extends Error {
+  /** `no-cap`: the native module is not there; `open`: libpcap refused; `died`: the process dies again and again. */
+  readonly reason: 'no-cap' | 'open' | 'died';
+  constructor(reason: CaptureError['reason'], message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+export interface LiveOptions {
+  device: string;
+  /** A pcap-filter expression. */
+  filter: string;
+  /** The kernel's capture buffer. */
+  bufferKib: number;
+  /** Ends the capture. */
+  signal: AbortSignal;
+}
+
+export interface LiveHandler {
+  packet(cursor: PacketCursor): void;
+  /** After each chunk of the stream; reading goes on when it resolves. */
+  afterChunk(): Promise<void>;
+  /** Something that the user should know. */
+  notice(notice: CaptureNotice): void;
+}
+
+export type CaptureNotice =
+  | Extract<CaptureReport, { kind: 'opened' | 'down' | 'up' }>
+  /** The process died and was started again, with nothing captured for `gapMs`. */
+  | { kind: 'restarted'; why: string; gapMs: number }
+  /** Text that something native wrote. Hostile text. */
+  | { kind: 'stderr'; text: string };
+
+/** A process that dies sooner than this after its start, so many times in a row, is not started again. */
+const SHORT_LIFE_MS = 1000;
+const MAX_SHORT_LIVES = 5;
+
+/** What a capture that was told to end may take for its last counts; then it is killed. */
+const FINISH_MS = 250;
+
+type CaptureProcess = ChildProcessByStdio<Writable, Readable, Readable>;
+
+export class LiveCapture {
+  readonly #options: LiveOptions;
+  readonly #handler: LiveHandler;
+  /** libpcap's counts of the processes that have ended, as far as they were told; and of the present one. */
+  #ended = { received: 0, dropped: 0 };
+  #current: { received: number; dropped: number } | null = null;
+  /** Whether a count may be too low: a process died before it told its last one, or cap cannot count. */
+  #countsIncomplete = false;
+
+  constructor(options: LiveOptions, handler: LiveHandler) {
+    this.#options = options;
+    this.#handler = handler;
+  }
+
+  /** libpcap's counts so far: packets that passed the filter, and those of them lost in the kernel's buffer. Null: not known. */
+  get counts(): InterfaceStatistics & { incomplete: boolean } {
+    const known = this.#current !== null || this.#ended.received > 0 || !this.#countsIncomplete;
+    return {
+      received: known ? this.#ended.received + (this.#current?.received ?? 0) : null,
+      dropped: known ? this.#ended.dropped + (this.#current?.dropped ?? 0) : null,
+      incomplete: this.#countsIncomplete,
+    };
+  }
+
+  /** Captures until the signal aborts. Throws a CaptureError where that is not possible. */
+  async run(): Promise<void> {
+    const { signal } = this.#options;
+    let restart: { why: string; since: number } | null = null;
+    for (let shortLives = 0; !signal.aborted;) {
+      const started = performance.now();
+      const why = await this.#runProcess(restart);
+      if (signal.aborted) return;
+      const ended = performance.now();
+      shortLives = ended - started < SHORT_LIFE_MS ? shortLives + 1 : 0;
+      if (shortLives === MAX_SHORT_LIVES) {
+        throw new CaptureError('died', `the capture process ended ${MAX_SHORT_LIVES} times in a row: ${why}`);
+      }
+      restart = { why, since: ended };
+      if (shortLives > 0) await delay(200 * shortLives, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  /** Runs one capture process until it ends, and says how it ended. */
+  async #runProcess(restart: { why: string; since: number } | null): Promise<string> {
+    const { device, filter, bufferKib, signal } = this.#options;
+    const child = startProcess({ list: false, device, filter, bufferKib });
+    const exit = exitOf(child);
+    const finish = (): void => {
+      child.stdin.end();
+      setTimeout(() => child.kill('SIGKILL'), FINISH_MS).unref();
+    };
+    signal.addEventListener('abort', finish);
+    if (signal.aborted) finish();
+
+    let failure: CaptureError | null = null;
+    const reports = readReports(child.stderr, (report) => {
+      if (report.kind === 'failed') {
+        failure = new CaptureError(report.cause, report.message);
+        return;
+      }
+      if (report.kind === 'opened' && report.stock) this.#countsIncomplete = true;
+      if (report.kind === 'opened' && restart !== null) {
+        this.#handler.notice({ kind: 'restarted', why: restart.why, gapMs: performance.now() - restart.since });
+        restart = null;
+        return;
+      }
+      this.#handler.notice(report);
+    });
+
+    await this.#readStream(child.stdout);
+    await reports;
+    const why = await exit;
+    signal.removeEventListener('abort', finish);
+    if (failure !== null) throw failure;
+    if (this.#current !== null) {
+      this.#ended.received += this.#current.received;
+      this.#ended.dropped += this.#current.dropped;
+      this.#current = null;
+    }
+    if (!signal.aborted) this.#countsIncomplete = true;
+    return why;
+  }
+
+  /** A block that is cut off at the end of the stream is no damage: the process died while it wrote. */
+  async #readStream(stdout: Readable): Promise<void> {
+    const reader = new SavefileReader({
+      packet: (cursor) => this.#handler.packet(cursor),
+      statistics: (_iface: CaptureInterface, { received, dropped }: InterfaceStatistics) => {
+        this.#current = { received: received ?? 0, dropped: dropped ?? 0 };
+      },
+    });
+    for await (const chunk of stdout) {
+      reader.push(chunk as Buffer);
+      await this.#handler.afterChunk();
+    }
+  }
+}
+
+/** The interfaces that can be captured on. Throws a CaptureError. */
+export async function listInterfaces(): Promise<ListedInterface[]> {
+  const child = startProcess({ list: true });
+  const exit = exitOf(child);
+  let failure: CaptureError | null = null;
+  const reports = readReports(child.stderr, (report) => {
+    if (report.kind === 'failed') failure = new CaptureError(report.cause, report.message);
+  });
+  let json = '';
+  for await (const chunk of child.stdout.setEncoding('utf8')) json += chunk as string;
+  await reports;
+  const why = await exit;
+  if (failure !== null) throw failure;
+  if (json === '') throw new CaptureError('died', `the capture process ended: ${why}`);
+  return JSON.parse(json) as ListedInterface[];
+}
+
+/**
+ * Detached, so that Ctrl-C in the terminal reaches the parent alone; its standard input is its lifeline.
+ */
+function startProcess(request: CaptureRequest): CaptureProcess {
+  const script = fileURLToPath(new URL('./capture-child.js', import.meta.url));
+  return spawn(process.execPath, [script, JSON.stringify(request)], {
+    detached: true,
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+}
+
+/** Resolves with how the process ended, when it has. */
+function exitOf(child: CaptureProcess): Promise<string> {
+  // It may be gone when its lifeline is cut.
+  child.stdin.on('error', () => {});
+  return new Promise((resolve) => {
+    child.on('error', (error) => resolve(error.message));
+    child.on('exit', (code, signal) => resolve(signal ?? `exit status ${code}`));
+  });
+}
+
+async function readReports(
+  stderr: Readable,
+  onReport: (report: CaptureReport | { kind: 'stderr'; text: string }) => void,
+): Promise<void> {
+  for await (const line of createInterface({ input: stderr })) onReport(parseReport(line));
+}
+
+/** Lines that are no report come from something native: an assertion, libpcap, the dynamic linker. */
+function parseReport(line: string): CaptureReport | { kind: 'stderr'; text: string } {
+  try {
+    const report = JSON.parse(line) as CaptureReport;
+    if (typeof report === 'object' && report !== null && 'kind' in report) return report;
+  } catch {
+    // not JSON
+  }
+  return { kind: 'stderr', text: line };
+}
