@@ -7,13 +7,13 @@
  * shares it with all that wait. Reads rest nine times as long as they take (Refresher).
  */
 
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Direction, Match, Outcome, ProcessIdentity, SocketIdentity } from '../event.ts';
 import { LocalAddresses } from '../host/local-addresses.ts';
 import { linkedInode, readLink } from '../host/proc-file.ts';
 import { ProcessTable } from '../host/process-table.ts';
 import { Refresher, type Latest, type Run } from '../host/refresher.ts';
-import { readSocketTable, type SocketTable, type UdpSocket } from '../host/socket-table.ts';
-import { Turns } from '../host/turns.ts';
+import { readSmallSocketTable, readSocketTable, type SocketTable, type UdpSocket } from '../host/socket-table.ts';
 import { lookup, type LookupTuple } from './kernel-lookup.ts';
 import { errnoFor, verdict } from './verdict.ts';
 
@@ -61,6 +61,18 @@ interface Found {
   note?: string;
 }
 
+/** Questions that are answered by the same read of the socket table, by tuple. */
+interface Batch {
+  read: Promise<SocketTable | null>;
+  questions: Map<string, Question>;
+}
+
+interface Question {
+  tuple: LookupTuple;
+  answer: Promise<Found>;
+  resolve: (found: Found) => void;
+}
+
 /** Milliseconds for which further errors of a flow get the same answer, unchecked: a storm costs a Map hit each. */
 const ANSWER_FOR = 100;
 const MAX_ANSWERS = 65_536;
@@ -73,6 +85,10 @@ const TABLE_FOR = 2_000;
 const TABLE_FOR_COSTS = 50;
 
 const ADDRESSES_UNKNOWN = 'whether the address is one of this host could not be found out';
+const NO_SOCKET: Found = { match: 'none', sockets: [] };
+const NOT_LOCAL: Found = { match: 'none', outcome: 'not-local', sockets: [] };
+const TOO_LARGE: Found = { match: null, sockets: [], note: 'the socket table is too large to be read whole' };
+const ADDRESSES_UNREADABLE: Found = { match: null, sockets: [], note: ADDRESSES_UNKNOWN };
 const UNREADABLE: Found = { match: null, sockets: [], note: 'the socket table could not be read' };
 const ELSEWHERE: Found = {
   match: null,
@@ -90,10 +106,8 @@ export class HostAttribution {
   readonly #netns: number | null;
   /** Answers that may be given again, by tuple. */
   readonly #answers = new Map<string, { found: Found; until: number }>();
-  /** Questions that wait for the same read of the socket table, by tuple. */
-  #batch = new Map<string, Promise<Found>>();
-  #batchRead: Promise<SocketTable | null> | null = null;
-  readonly #lookups = new Turns(LOOKUPS_PER_TURN);
+  /** The questions that wait for the next read of the socket table. */
+  #batch: Batch | null = null;
 
   /**
    * @param options.procRoot a /proc, or a directory with a copy of some of it.
@@ -214,48 +228,66 @@ export class HostAttribution {
     return latest.value;
   }
 
-  async #findFresh(key: string, tuple: LookupTuple): Promise<Found> {
+  #findFresh(key: string, tuple: LookupTuple): Found | Promise<Found> {
     // Before the sockets: a wildcard socket of this namespace would match any address.
-    const local = await this.#addresses.check(tuple.local);
-    return local === false ? this.#notLocal() : this.#findInBatch(key, tuple, local);
+    const local = this.#addresses.check(tuple.local);
+    if (local instanceof Promise) return this.#findWhenAddressesAreRead(key, tuple, local);
+    return local === false ? this.#notLocal() : this.#ask(key, tuple);
+  }
+
+  async #findWhenAddressesAreRead(key: string, tuple: LookupTuple, reading: Promise<boolean | null>): Promise<Found> {
+    return (await reading) === false ? this.#notLocal() : this.#ask(key, tuple);
   }
 
   /** One question for all who ask for the same tuple before the same read. */
-  #findInBatch(key: string, tuple: LookupTuple, local: true | null): Promise<Found> {
+  #ask(key: string, tuple: LookupTuple): Promise<Found> {
     const read = this.#tables.fresh();
-    if (read !== this.#batchRead) {
-      this.#batchRead = read;
-      this.#batch = new Map();
+    if (this.#batch?.read !== read) {
+      const batch: Batch = { read, questions: new Map() };
+      this.#batch = batch;
+      void this.#answerAll(batch);
     }
-    let finding = this.#batch.get(key);
-    if (finding === undefined) {
-      finding = this.#findIn(read, key, tuple, local);
-      this.#batch.set(key, finding);
+    const { questions } = this.#batch!;
+    let question = questions.get(key);
+    if (question === undefined) {
+      question = questionAbout(tuple);
+      questions.set(key, question);
     }
-    return finding;
+    return question.answer;
   }
 
-  async #findIn(
-    read: Promise<SocketTable | null>,
-    key: string,
-    tuple: LookupTuple,
-    local: true | null,
-  ): Promise<Found> {
+  /** Most of a storm has no socket here, and is answered without a promise more. */
+  async #answerAll({ read, questions }: Batch): Promise<void> {
     const table = await read;
-    if (table === null) return UNREADABLE;
-    await this.#lookups.take();
-    const { match, sockets } = lookup(table, tuple);
-    if (match === 'none') {
-      if (table.cut) return { match: null, sockets: [], note: 'the socket table is too large to be read whole' };
-      if (local === null) return { match: null, sockets: [], note: ADDRESSES_UNKNOWN };
-      return { match, sockets: [] };
+    let asked = 0;
+    for (const [key, { tuple, resolve }] of questions) {
+      if (asked++ % LOOKUPS_PER_TURN === LOOKUPS_PER_TURN - 1) await nextTurn();
+      const found = table === null ? UNREADABLE : this.#findIn(table, key, tuple);
+      if (found instanceof Promise) void found.then(resolve);
+      else resolve(found);
     }
+  }
+
+  #findIn(table: SocketTable, key: string, tuple: LookupTuple): Found | Promise<Found> {
+    const { match, sockets } = lookup(table, tuple);
+    const isLocal = this.#addresses.isLocal(tuple.local);
+    if (match !== 'none') return this.#findHolders(key, match, sockets, isLocal === null);
+    if (table.cut) return TOO_LARGE;
+    return isLocal === null ? ADDRESSES_UNREADABLE : NO_SOCKET;
+  }
+
+  async #findHolders(
+    key: string,
+    match: Match,
+    sockets: readonly UdpSocket[],
+    addressesUnknown: boolean,
+  ): Promise<Found> {
     const named = sockets.slice(0, MAX_CANDIDATES);
     const holders = await Promise.all(named.map(({ inode }) => this.#processes.holders(inode)));
     const identities = named.map((socket, index) => this.#identity(socket, holders[index] ?? []));
     const found: Found = { match, sockets: identities };
     const notes: string[] = [];
-    if (local === null) notes.push(ADDRESSES_UNKNOWN);
+    if (addressesUnknown) notes.push(ADDRESSES_UNKNOWN);
     if (sockets.length > named.length) notes.push(`${named.length} of ${sockets.length} candidates are named`);
     if (identities.some(({ processes }) => processes.length === 0)) notes.push(this.#unheldNote());
     if (notes.length > 0) found.note = notes.join('; ');
@@ -263,9 +295,9 @@ export class HostAttribution {
   }
 
   /** Not sent from this namespace: but perhaps from another one of this host. */
-  async #notLocal(): Promise<Found> {
-    const others = await this.#processes.otherNamespaces();
-    return others === false ? { match: 'none', outcome: 'not-local', sockets: [] } : ELSEWHERE;
+  #notLocal(): Found | Promise<Found> {
+    const others = this.#processes.otherNamespaces();
+    return others instanceof Promise ? others.then(foundElsewhere) : foundElsewhere(others);
   }
 
   #unheldNote(): string {
@@ -319,8 +351,23 @@ function withNote(attribution: Attribution, note: string | undefined): Attributi
   return attribution;
 }
 
+function questionAbout(tuple: LookupTuple): Question {
+  let resolve!: (found: Found) => void;
+  const answer = new Promise<Found>((settle) => {
+    resolve = settle;
+  });
+  return { tuple, answer, resolve };
+}
+
+function foundElsewhere(otherNamespaces: boolean | null): Found {
+  return otherNamespaces === false ? NOT_LOCAL : ELSEWHERE;
+}
+
 async function readTable(netDirectory: string, now: () => number): Promise<Run<SocketTable | null>> {
   const start = now();
+  // Not awaited: on a busy event loop the wait would be taken for the read's cost.
+  const small = readSmallSocketTable(netDirectory);
+  if (small !== null) return { value: small, cost: now() - start };
   const value = await readSocketTable(netDirectory);
   return { value, cost: now() - start };
 }

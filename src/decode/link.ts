@@ -21,7 +21,7 @@ const DLT_RAW_VALUES: ReadonlySet<number> = new Set([12, 14]);
 
 const LINKTYPE_NAMES = new Map<number, string>(Object.entries(LINKTYPE).map(([name, value]) => [value, name]));
 
-const ETHERTYPE_IPV4 = 0x0800;
+export const ETHERTYPE_IPV4 = 0x0800;
 const ETHERTYPE_IPV6 = 0x86dd;
 const ETHERTYPE_VLAN = 0x8100;
 const ETHERTYPE_QINQ = 0x88a8;

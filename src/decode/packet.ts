@@ -6,8 +6,8 @@
 import { isIcmpv4Error } from './icmpv4.ts';
 import { isIcmpv6Error } from './icmpv6.ts';
 import { decodeIp, IPV6_HEADER, PROTOCOL, type IpHeader } from './ip.ts';
-import { ipOffset } from './link.ts';
-import { isMalformed, malformed, type Malformed } from './octets.ts';
+import { ETHERTYPE_IPV4, ipOffset, LINKTYPE } from './link.ts';
+import { isMalformed, malformed, u16, type Malformed } from './octets.ts';
 import { decodeOriginalDatagram, type OriginalDatagram } from './original-datagram.ts';
 
 const ICMP_HEADER = 8;
@@ -39,6 +39,10 @@ export function findIcmp(
   linkType: number,
   errorsOnly: boolean,
 ): number {
+  // The record that most captures are full of, in as few comparisons as can be.
+  if (linkType === LINKTYPE.ETHERNET && offset + 34 <= end && u16(bytes, offset + 12) === ETHERTYPE_IPV4) {
+    if (bytes[offset + 23] !== PROTOCOL.ICMP) return -1;
+  }
   const ip = ipOffset(bytes, offset, end, linkType);
   if (ip === -1) return -1;
   if (bytes[ip]! >> 4 === 4) {

@@ -89,11 +89,14 @@ export class LocalAddresses {
     return this.#reads.latest?.value.has(address) ?? null;
   }
 
-  /** Like `isLocal`, but an address that is not known as local is looked up in a read of the last second. */
-  async check(address: string): Promise<boolean | null> {
+  /**
+   * Like `isLocal`, but an address that is not known as local is looked up in a read of the last second. A
+   * promise only where that has yet to be made.
+   */
+  check(address: string): boolean | null | Promise<boolean | null> {
     const local = this.#reads.latest?.value.has(address) ?? null;
     if (local === true || this.#isRecent()) return local;
-    return (await this.#reads.join())?.has(address) ?? null;
+    return this.#reads.join().then((addresses) => addresses?.has(address) ?? null);
   }
 
   #isRecent(): boolean {

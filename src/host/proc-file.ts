@@ -44,6 +44,28 @@ export async function readHead(path: string, limit: number): Promise<FileHead> {
   }
 }
 
+/**
+ * A file of at most `limit` octets, read at once; null where it is larger. For files that cannot hang and are
+ * mostly small: their pages take microseconds each, where a turn of a busy event loop takes milliseconds.
+ *
+ * @throws the system's error where the file cannot be opened or read.
+ */
+export function readIfSmall(path: string, limit: number): Buffer | null {
+  const fd = openSync(path, 'r');
+  try {
+    const bytes = Buffer.allocUnsafe(limit + 1);
+    let length = 0;
+    while (length <= limit) {
+      const octets = readSync(fd, bytes, length, bytes.length - length, null);
+      if (octets === 0) return bytes.subarray(0, length);
+      length += octets;
+    }
+    return null;
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** The text of a file, at most `limit` octets of it, as UTF-8 with replacement; null where it cannot be read. */
 export async function readText(path: string, limit = 1024 * 1024): Promise<string | null> {
   try {

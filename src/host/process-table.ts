@@ -121,11 +121,10 @@ export class ProcessTable {
    * Whether sockets may exist outside this network namespace: some process is in another one, or in one
    * that may not be read. Null where it could not be found out.
    */
-  async otherNamespaces(): Promise<boolean | null> {
+  otherNamespaces(): boolean | null | Promise<boolean | null> {
     const { latest } = this.#scans;
-    const recent = latest !== null && this.#now() - latest.startedAt < SCAN_FOR;
-    const scan = recent ? latest.value : await this.#scans.join();
-    return scan === null ? null : scan.otherNamespaces;
+    if (latest !== null && this.#now() - latest.startedAt < SCAN_FOR) return latest.value.otherNamespaces;
+    return this.#scans.join().then((scan) => scan?.otherNamespaces ?? null);
   }
 
   /** The holders as far as they are known and still hold the socket, with no waiting; null: ask `holders`. */

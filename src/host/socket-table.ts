@@ -14,7 +14,7 @@
 
 import { endianness } from 'node:os';
 import { formatIpv4, formatIpv6 } from '../decode/octets.ts';
-import { readHead } from './proc-file.ts';
+import { readHead, readIfSmall } from './proc-file.ts';
 
 /** One line of /proc/net/udp or udp6. The device it may be bound to is not in there. */
 export interface UdpSocket {
@@ -37,6 +37,8 @@ export interface UdpSocket {
 const MAX_SOCKETS = 262_144;
 /** A line of udp6 takes up to 168 octets. */
 const MAX_OCTETS = MAX_SOCKETS * 168;
+/** Some 250 sockets. Where there are 20,000, it takes 4 ms to see that the table is not small. */
+const SMALL_OCTETS = 32 * 1024;
 
 const LINE =
   /^ *\d+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{2}) \S+ +\S+ +\S+ +(\d+) +\d+ +(\d+) /;
@@ -176,6 +178,17 @@ export class SocketTable implements Iterable<UdpSocket> {
     if (this.#littleEndian) octets.swap32();
     if (octets.length === 4) return formatIpv4(octets, 0);
     return isV4Mapped(octets) ? formatIpv4(octets, 12) : formatIpv6(octets, 0);
+  }
+}
+
+/** The tables, read at once, where they are small and can be read; else null. */
+export function readSmallSocketTable(netDirectory: string): SocketTable | null {
+  try {
+    const v4 = readIfSmall(`${netDirectory}/udp`, SMALL_OCTETS);
+    const v6 = v4 === null ? null : readIfSmall(`${netDirectory}/udp6`, SMALL_OCTETS);
+    return v4 === null || v6 === null ? null : new SocketTable(v4, v6, false);
+  } catch {
+    return null;
   }
 }
 
