@@ -17,7 +17,7 @@ import { decodePacket, findIcmp, type IcmpPacket } from './decode/packet.ts';
 import type { Flow, IcmpEvent } from './event.ts';
 import type { CaptureInterface, PacketCursor } from './savefile/packet.ts';
 import { selects, type Selection } from './selection.ts';
-import type { Output } from './sink/output.ts';
+import type { Octets, Output } from './sink/output.ts';
 import type { Sink } from './sink/sink.ts';
 
 /** Events that may wait for their look-up at once. Beyond it the oldest is printed as it is: unknown. */
@@ -72,7 +72,7 @@ export interface PipelineCounts {
 
 interface WaitingEvent {
   event: IcmpEvent;
-  description: string;
+  description: Octets;
   ready: boolean;
 }
 
@@ -181,7 +181,7 @@ export class EventPipeline {
     this.#attribute(event, original, description);
   }
 
-  #attribute(event: IcmpEvent, original: OriginalDatagram, description: string): void {
+  #attribute(event: IcmpEvent, original: OriginalDatagram, description: Octets): void {
     const { attribution, whyUnknown, sink } = this.#options;
     const { version, type, code } = event.icmp;
     event.errno = errnoFor(version, type, code).errno;
@@ -227,7 +227,7 @@ export class EventPipeline {
   }
 
   /** An event that waits for nothing still waits for those before it. */
-  #ready(event: IcmpEvent, description: string): void {
+  #ready(event: IcmpEvent, description: Octets): void {
     if (this.#head === this.#waiting.length) {
       this.#show(event, description);
       return;
@@ -265,7 +265,7 @@ export class EventPipeline {
     }
   }
 
-  #show(event: IcmpEvent, description: string): void {
+  #show(event: IcmpEvent, description: Octets): void {
     const { sink, output, selection, lineBuffered, maxEvents, onMaxEvents } = this.#options;
     if (this.#ended || !selects(selection, event)) return;
     output.write(sink.format(event, description));

@@ -35,7 +35,7 @@ export function run(program: string, args: readonly string[], input?: Uint8Array
 export function captures(): string[] {
   return readdirSync(FIXTURES)
     .filter((name) => /\.pcap(ng)?$/.test(name))
-    .sort();
+    .toSorted();
 }
 
 /** Skips the test, and says so, where a program that it needs is not installed. */

@@ -73,6 +73,8 @@ interface Question {
   resolve: (found: Found) => void;
 }
 
+/** A table of so many sockets is read at once, in some 100 µs. */
+const SMALL_TABLE = 128;
 /** Milliseconds for which further errors of a flow get the same answer, unchecked: a storm costs a Map hit each. */
 const ANSWER_FOR = 100;
 const MAX_ANSWERS = 65_536;
@@ -106,6 +108,8 @@ export class HostAttribution {
   readonly #netns: number | null;
   /** Answers that may be given again, by tuple. */
   readonly #answers = new Map<string, { found: Found; until: number }>();
+  /** By the clock given; what a table read from then on lacks was not there when the packets came. */
+  #arrival = Number.POSITIVE_INFINITY;
   /** The questions that wait for the next read of the socket table. */
   #batch: Batch | null = null;
 
@@ -117,7 +121,12 @@ export class HostAttribution {
     const root = options.procRoot ?? '/proc';
     const now = options.now ?? (() => performance.now());
     this.#now = now;
-    this.#tables = new Refresher(() => readTable(`${root}/net`, now), now);
+    this.#tables = new Refresher(
+      () => readTable(`${root}/net`, now),
+      now,
+      0,
+      () => this.#readSmallTable(`${root}/net`),
+    );
     this.#processes = new ProcessTable({ root, now });
     this.#addresses = new LocalAddresses(`${root}/net`, now);
     this.#netns = linkedInode('net', readLink(`${root}/self/ns/net`));
@@ -147,6 +156,14 @@ export class HostAttribution {
       unreadableProcesses: this.#processes.unreadable,
       tableCut: this.#tables.latest?.value?.cut ?? false,
     };
+  }
+
+  /**
+   * The packets that are asked about next came no later than now. One read of the table after this call serves
+   * them all.
+   */
+  packetsArrived(): void {
+    this.#arrival = this.#now();
   }
 
   /** Which way a packet with these addresses goes. Between two addresses of this host it comes in. */
@@ -183,12 +200,18 @@ export class HostAttribution {
     return attributionOut(quoted, found);
   }
 
-  /** Not asynchronous where the answer is known: a storm must not cost a promise each. */
+  /**
+   * Not asynchronous where the answer is known or the table is small: a storm must not cost a promise each.
+   */
   #find(tuple: LookupTuple): Found | Promise<Found> {
     const key = `${tuple.local} ${tuple.localPort} ${tuple.remote} ${tuple.remotePort}`;
     const answer = this.#answers.get(key);
     if (answer !== undefined && this.#now() < answer.until) return answer.found;
-    return this.#findKnown(key, tuple) ?? this.#findFresh(key, tuple);
+    const table = this.#tables.at(this.#arrival);
+    if (table === null) return this.#findKnown(key, tuple) ?? this.#findFresh(key, tuple);
+    const local = this.#addresses.check(tuple.local);
+    if (local instanceof Promise) return this.#findWhenAddressesAreRead(key, tuple, local);
+    return local === false ? this.#notLocal() : this.#findIn(table, key, tuple);
   }
 
   /**
@@ -200,13 +223,21 @@ export class HostAttribution {
     if (table === null) return null;
     const { match, sockets } = lookup(table, tuple);
     if (match !== 'connected') return null;
+    const holders = this.#knownHolders(sockets);
+    if (holders === null) return this.#findHeld(key, tuple, sockets);
+    return this.#remember(key, this.#held(match, sockets, holders));
+  }
+
+  /** Null where not every socket is known to be held: then somebody has to look. */
+  #knownHolders(sockets: readonly UdpSocket[]): ProcessIdentity[][] | null {
+    if (sockets.length > MAX_CANDIDATES) return null;
     const holders: ProcessIdentity[][] = [];
     for (const { inode } of sockets) {
       const processes = this.#processes.known(inode);
-      if (processes === null || processes.length === 0) return this.#findHeld(key, tuple, sockets);
+      if (processes === null || processes.length === 0) return null;
       holders.push(processes);
     }
-    return this.#remember(key, this.#connected(sockets, holders));
+    return holders;
   }
 
   async #findHeld(key: string, tuple: LookupTuple, sockets: readonly UdpSocket[]): Promise<Found> {
@@ -214,7 +245,16 @@ export class HostAttribution {
     // A socket that nobody holds may be closed.
     const held = holders.filter((processes) => processes !== null && processes.length > 0);
     if (held.length < sockets.length) return this.#findFresh(key, tuple);
-    return this.#remember(key, this.#connected(sockets, holders));
+    return this.#remember(key, this.#held('connected', sockets, holders));
+  }
+
+  /** Null where the table is not small, which the last read of it tells. */
+  #readSmallTable(netDirectory: string): Run<SocketTable | null> | null {
+    const last = this.#tables.latest?.value;
+    if (last === undefined || last === null || last.size > SMALL_TABLE) return null;
+    const start = this.#now();
+    const value = readSmallSocketTable(netDirectory);
+    return value === null ? null : { value, cost: this.#now() - start };
   }
 
   /** A socket may connect to another peer, so a table is used for a while only, and read again in the second half. */
@@ -247,7 +287,7 @@ export class HostAttribution {
       this.#batch = batch;
       void this.#answerAll(batch);
     }
-    const { questions } = this.#batch!;
+    const { questions } = this.#batch;
     let question = questions.get(key);
     if (question === undefined) {
       question = questionAbout(tuple);
@@ -271,7 +311,11 @@ export class HostAttribution {
   #findIn(table: SocketTable, key: string, tuple: LookupTuple): Found | Promise<Found> {
     const { match, sockets } = lookup(table, tuple);
     const isLocal = this.#addresses.isLocal(tuple.local);
-    if (match !== 'none') return this.#findHolders(key, match, sockets, isLocal === null);
+    if (match !== 'none') {
+      const holders = this.#knownHolders(sockets);
+      if (holders !== null && isLocal !== null) return this.#remember(key, this.#held(match, sockets, holders));
+      return this.#findHolders(key, match, sockets, isLocal === null);
+    }
     if (table.cut) return TOO_LARGE;
     return isLocal === null ? ADDRESSES_UNREADABLE : NO_SOCKET;
   }
@@ -312,9 +356,9 @@ export class HostAttribution {
     return found;
   }
 
-  #connected(sockets: readonly UdpSocket[], holders: readonly (ProcessIdentity[] | null)[]): Found {
+  #held(match: Match, sockets: readonly UdpSocket[], holders: readonly (ProcessIdentity[] | null)[]): Found {
     return {
-      match: 'connected',
+      match,
       sockets: sockets.map((socket, index) => this.#identity(socket, holders[index] ?? [])),
     };
   }
@@ -365,9 +409,6 @@ function foundElsewhere(otherNamespaces: boolean | null): Found {
 
 async function readTable(netDirectory: string, now: () => number): Promise<Run<SocketTable | null>> {
   const start = now();
-  // Not awaited: on a busy event loop the wait would be taken for the read's cost.
-  const small = readSmallSocketTable(netDirectory);
-  if (small !== null) return { value: small, cost: now() - start };
   const value = await readSocketTable(netDirectory);
   return { value, cost: now() - start };
 }

@@ -26,6 +26,7 @@ export class Refresher<T> {
   totalCost = 0;
 
   readonly #job: () => Promise<Run<T>>;
+  readonly #quickJob: () => Run<T> | null;
   readonly #now: () => number;
   readonly #interval: number;
   #waiting: { promise: Promise<T | null>; resolve: (value: T | null) => void } | null = null;
@@ -38,11 +39,27 @@ export class Refresher<T> {
    * @param job must not reject.
    * @param now milliseconds, monotonic.
    * @param interval milliseconds between the starts of two runs, at least.
+   * @param quickJob does the same at once, or gives null where that would take too long.
    */
-  constructor(job: () => Promise<Run<T>>, now: () => number, interval = 0) {
+  constructor(job: () => Promise<Run<T>>, now: () => number, interval = 0, quickJob: () => Run<T> | null = () => null) {
     this.#job = job;
+    this.#quickJob = quickJob;
     this.#now = now;
     this.#interval = interval;
+  }
+
+  /** The value of a run that started at `since` or later, if there is one or can be one at once; else null. */
+  at(since: number): T | null {
+    if (this.latest !== null && this.latest.startedAt >= since) return this.latest.value;
+    const startedAt = this.#now();
+    if (this.#closed || this.#running !== null || startedAt < this.#notBefore) return null;
+    const run = this.#quickJob();
+    if (run === null) return null;
+    const served = this.#waiting;
+    this.#waiting = null;
+    this.#finish(run, startedAt);
+    served?.resolve(run.value);
+    return run.value;
   }
 
   /** The value of a run that starts after this call; null once closed. */
@@ -87,14 +104,18 @@ export class Refresher<T> {
     this.#waiting = null;
     this.#running = served.promise;
     const startedAt = this.#now();
-    const run = await this.#job();
+    const run = this.#quickJob() ?? (await this.#job());
     this.#running = null;
+    this.#finish(run, startedAt);
+    served.resolve(this.#closed ? null : run.value);
+    if (this.#waiting !== null) this.#schedule();
+  }
+
+  #finish(run: Run<T>, startedAt: number): void {
     this.latest = { ...run, startedAt };
     this.runs++;
     this.totalCost += run.cost;
     this.#notBefore = Math.max(this.#now() + REST * run.cost, startedAt + this.#interval);
-    served.resolve(this.#closed ? null : run.value);
-    if (this.#waiting !== null) this.#schedule();
   }
 }
 

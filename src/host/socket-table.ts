@@ -71,7 +71,7 @@ export class SocketTable implements Iterable<UdpSocket> {
   /** Local port and remote port of each socket. */
   readonly #ports: Uint32Array;
   /** Hash chains over both ports: the first socket of each slot, and the one that follows each socket. */
-  readonly #heads = new Int32Array(65_536).fill(-1);
+  readonly #heads: Int32Array;
   readonly #next: Int32Array;
 
   /**
@@ -88,6 +88,7 @@ export class SocketTable implements Iterable<UdpSocket> {
     this.#starts = new Int32Array(capacity);
     this.#ports = new Uint32Array(capacity);
     this.#next = new Int32Array(capacity);
+    this.#heads = new Int32Array(slotsFor(capacity)).fill(-1);
     this.#v4Size = this.#index(v4, 8, 0);
     this.size = this.#index(v6, 32, this.#v4Size);
     this.cut = cut || (this.size === MAX_SOCKETS && capacity === MAX_SOCKETS);
@@ -113,7 +114,7 @@ export class SocketTable implements Iterable<UdpSocket> {
 
   #collect(localPort: number, remotePort: number, into: UdpSocket[]): void {
     const ports = portPair(localPort, remotePort);
-    for (let index = this.#heads[slotOf(ports)]!; index !== -1; index = this.#next[index]!) {
+    for (let index = this.#heads[this.#slotOf(ports)]!; index !== -1; index = this.#next[index]!) {
       if (this.#ports[index] !== ports) continue;
       const socket = this.#parse(index);
       if (socket !== null) into.push(socket);
@@ -140,7 +141,7 @@ export class SocketTable implements Iterable<UdpSocket> {
         remotePort >= 0
       ) {
         const ports = portPair(localPort, remotePort);
-        const slot = slotOf(ports);
+        const slot = this.#slotOf(ports);
         this.#starts[size] = start;
         this.#ports[size] = ports;
         this.#next[size] = this.#heads[slot]!;
@@ -150,6 +151,11 @@ export class SocketTable implements Iterable<UdpSocket> {
       start = end + 1;
     }
     return size;
+  }
+
+  /** Local ports of clients are spread out already; the multiplier spreads the peers of one server port. */
+  #slotOf(ports: number): number {
+    return ((ports >>> 16) ^ Math.imul(ports & 0xffff, 0x9e35)) & (this.#heads.length - 1);
   }
 
   /** Null where the line turns out malformed after its ports. */
@@ -231,9 +237,9 @@ function portPair(localPort: number, remotePort: number): number {
   return ((localPort << 16) | remotePort) >>> 0;
 }
 
-/** Local ports of clients are spread out already; the multiplier spreads the peers of one server port. */
-function slotOf(ports: number): number {
-  return ((ports >>> 16) ^ Math.imul(ports & 0xffff, 0x9e35)) & 0xffff;
+/** A power of two, so that a slot is found by masking; a small table is read often and must cost little. */
+function slotsFor(sockets: number): number {
+  return Math.min(65_536, 2 ** Math.ceil(Math.log2(Math.max(sockets, 64))));
 }
 
 /** ::ffff:0:0/96 (RFC 4291 section 2.5.5.2). */

@@ -3,7 +3,10 @@
  * hit, and whether it hears of it.
  */
 import type { Flow, IcmpEvent, ProcessIdentity, SocketIdentity } from '../event.ts';
-import { escapeText } from './escape.ts';
+import { printable } from './escape.ts';
+import { octetsOf, type Octets } from './output.ts';
+
+const ARROW = octetsOf('→');
 
 /** More owners than this are counted, not named. */
 const MAX_NAMED = 4;
@@ -18,19 +21,19 @@ function endpoint(address: string, port: number | null | undefined): string {
   return port === undefined ? host : `${host}:${port ?? '?'}`;
 }
 
-/** The line without its tab and its end; `verbose` adds what `-v` shows. */
-export function attributionText(event: IcmpEvent, verbose: boolean): string {
+/** The line without its tab and its end, `verbose` adds what `-v` shows. */
+export function attributionText(event: IcmpEvent, verbose: boolean): Octets {
   const { flow } = event;
   const tuple = flow === undefined ? 'quotes no datagram' : flowText(flow);
   if (event.outcome === undefined) return tuple;
-  return `${tuple}  ${event.errno ?? 'no errno'} → ${verdictText(event, verbose)}`;
+  return `${tuple}  ${event.errno ?? 'no errno'} ${ARROW} ${verdictText(event, verbose)}`;
 }
 
-function verdictText(event: IcmpEvent, verbose: boolean): string {
+function verdictText(event: IcmpEvent, verbose: boolean): Octets {
   const sockets = event.sockets ?? [];
   switch (event.outcome ?? 'unknown') {
     case 'unknown':
-      return `unknown: ${event.note ?? 'no socket table'}`;
+      return `unknown: ${printable(event.note ?? 'no socket table')}`;
     case 'not-local':
       return notLocalText(event, sockets, verbose);
     case 'no-socket':
@@ -46,7 +49,7 @@ function verdictText(event: IcmpEvent, verbose: boolean): string {
   }
 }
 
-function notLocalText(event: IcmpEvent, sockets: readonly SocketIdentity[], verbose: boolean): string {
+function notLocalText(event: IcmpEvent, sockets: readonly SocketIdentity[], verbose: boolean): Octets {
   if (event.direction !== 'out') return withNote('not sent from here', event.note);
   const listener =
     sockets.length === 0 ? 'nothing here listens there now' : `${owners(sockets, verbose)} listens there now`;
@@ -54,34 +57,34 @@ function notLocalText(event: IcmpEvent, sockets: readonly SocketIdentity[], verb
 }
 
 /** The kernel drops the error for one of three reasons; a socket that set IP_RECVERR hears of it all the same. */
-function whyIgnored(event: IcmpEvent, sockets: readonly SocketIdentity[]): string {
+function whyIgnored(event: IcmpEvent, sockets: readonly SocketIdentity[]): Octets {
   if (event.errno === null) return 'the kernel tells no socket';
   const reason = event.match === 'connected' ? 'not fatal' : 'not connected';
   const knownWithout = sockets.every((socket) => socket.recverr === false);
   return knownWithout ? `${reason}, it does not hear of it` : `${reason}, it hears of it only with IP_RECVERR`;
 }
 
-function withNote(text: string, note: string | undefined): string {
-  return note === undefined ? text : `${text} (${note})`;
+function withNote(text: string, note: string | undefined): Octets {
+  return note === undefined ? text : `${text} (${printable(note)})`;
 }
 
-function owners(sockets: readonly SocketIdentity[], verbose: boolean): string {
+function owners(sockets: readonly SocketIdentity[], verbose: boolean): Octets {
   const names: string[] = [];
   for (const socket of sockets) {
     if (socket.processes.length === 0) names.push(`a socket of uid ${socket.uid} without a known process`);
     for (const process of socket.processes) names.push(processText(process, socket, verbose));
   }
-  const shown = names.slice(0, MAX_NAMED).join(' or ');
-  return names.length <= MAX_NAMED ? shown : `${shown} or ${names.length - MAX_NAMED} more`;
+  const named = names.slice(0, MAX_NAMED).join(' or ');
+  return names.length <= MAX_NAMED ? named : `${named} or ${names.length - MAX_NAMED} more`;
 }
 
-function processText(process: ProcessIdentity, socket: SocketIdentity, verbose: boolean): string {
-  const name = `${escapeText(process.comm ?? '?')}[${process.pid}] fd ${process.fd}`;
+function processText(process: ProcessIdentity, socket: SocketIdentity, verbose: boolean): Octets {
+  const name = `${printable(process.comm ?? '?')}[${process.pid}] fd ${process.fd}`;
   if (!verbose) return name;
   const details = [`uid ${socket.uid}`];
-  if (process.unit !== null) details.push(escapeText(process.unit));
-  if (process.container !== null) details.push(`container ${escapeText(process.container)}`);
+  if (process.unit !== null) details.push(printable(process.unit));
+  if (process.container !== null) details.push(`container ${printable(process.container)}`);
   if (process.started !== null) details.push(`since ${process.started}`);
-  if (process.cmdline !== null) details.push(escapeText(process.cmdline));
+  if (process.cmdline !== null) details.push(printable(process.cmdline));
   return `${name} {${details.join(', ')}}`;
 }

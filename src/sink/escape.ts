@@ -1,6 +1,7 @@
 /**
  * Text from packets, files and processes is hostile: a process may name itself with escape sequences.
  */
+import { octetsOf, type Octets } from './output.ts';
 
 /**
  * C0 and C1 controls, the backslash (so that escapes cannot be forged), line and paragraph separators,
@@ -17,4 +18,19 @@ export function escapeText(text: string): string {
     const hex = code.toString(16);
     return code < 0x100 ? `\\x${hex.padStart(2, '0')}` : `\\u{${hex}}`;
   });
+}
+
+/** Names and notes are few and come again and again. */
+const CACHED_TEXTS = 1024;
+const printed = new Map<string, Octets>();
+
+/** `escapeText`, as octets to be written. */
+export function printable(text: string): Octets {
+  let octets = printed.get(text);
+  if (octets === undefined) {
+    octets = octetsOf(escapeText(text));
+    if (printed.size >= CACHED_TEXTS) printed.clear();
+    printed.set(text, octets);
+  }
+  return octets;
 }

@@ -5,12 +5,13 @@
  * text goes through JSON.stringify all the same. Addresses and names of ours need no escaping.
  */
 import type { Flow, IcmpEvent, SocketIdentity } from '../event.ts';
+import { octetsOf, type Octets } from './output.ts';
 import { rfc3339 } from './time-stamp.ts';
 
 export const SCHEMA_VERSION = 1;
 
 /** `host`: the name of the host that the events are about, or null where that is not known (replay). */
-export function jsonLine(event: IcmpEvent, host: string | null): string {
+export function jsonLine(event: IcmpEvent, host: string | null): Octets {
   const { icmp } = event;
   const time = rfc3339(event.seconds, event.nanoseconds, event.nanosecondResolution);
   let line =
@@ -45,7 +46,7 @@ function socketsJson(sockets: readonly SocketIdentity[]): string {
   if (sockets.length === 0) return '[]';
   let json = knownSockets.get(sockets);
   if (json === undefined) {
-    json = JSON.stringify(sockets);
+    json = octetsOf(JSON.stringify(sockets));
     knownSockets.set(sockets, json);
   }
   return json;
@@ -59,7 +60,7 @@ function quoted(text: string | null): string {
   if (text === null) return 'null';
   let json = knownTexts.get(text);
   if (json === undefined) {
-    json = JSON.stringify(text);
+    json = octetsOf(JSON.stringify(text));
     if (knownTexts.size >= CACHED_TEXTS) knownTexts.clear();
     knownTexts.set(text, json);
   }

@@ -5,6 +5,20 @@ import type { Writable } from 'node:stream';
 
 const FLUSH_AT = 64 * 1024;
 
+/**
+ * What is written are octets, as a string with one character for each. One character beyond Latin-1 would make V8 keep
+ * the whole of a string in two octets a character, and encoding that takes four times as long.
+ */
+export type Octets = string;
+
+// oxlint-disable-next-line no-control-regex -- all of ASCII
+const ASCII = /^[\x00-\x7f]*$/;
+
+/** The UTF-8 octets of `text`; lone surrogates become U+FFFD. */
+export function octetsOf(text: string): Octets {
+  return ASCII.test(text) ? text : Buffer.from(text, 'utf8').toString('latin1');
+}
+
 export class Output {
   readonly #stream: Writable;
   /** What ended it: EPIPE when the reader has gone, ENOSPC when the disk is full, … */
@@ -29,17 +43,17 @@ export class Output {
     return this.#error;
   }
 
-  write(text: string): void {
+  write(octets: Octets): void {
     if (this.#error !== null) return;
-    this.#pending += text;
+    this.#pending += octets;
     if (this.#pending.length >= FLUSH_AT) this.flush();
   }
 
   flush(): void {
     if (this.#pending === '') return;
-    const text = this.#pending;
+    const octets = Buffer.from(this.#pending, 'latin1');
     this.#pending = '';
-    this.#stream.write(Buffer.from(text, 'utf8'));
+    this.#stream.write(octets);
   }
 
   /** Resolves when the reader has caught up; at once if it has. Also when the stream has failed. */

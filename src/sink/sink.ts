@@ -5,6 +5,7 @@
 import type { IcmpEvent } from '../event.ts';
 import type { CookedHeader } from '../decode/link.ts';
 import type { IcmpPacket } from '../decode/packet.ts';
+import type { Octets } from './output.ts';
 
 export interface Sink {
   /** Whether it prints `count`: remembering millions of flows is not free. */
@@ -16,7 +17,7 @@ export interface Sink {
     wireEnd: number,
     cooked: CookedHeader | null,
     interfaceName: string | null,
-  ): string;
+  ): Octets;
   /** Called for the events that are shown, in order; the text to print, line end included. */
-  format(event: IcmpEvent, description: string): string;
+  format(event: IcmpEvent, description: Octets): Octets;
 }

@@ -9,7 +9,8 @@ import { IPV6_HEADER, PROTOCOL } from '../decode/ip.ts';
 import type { CookedHeader } from '../decode/link.ts';
 import { formatIpv4, formatIpv6, isMalformed, u16, u32 } from '../decode/octets.ts';
 import type { IcmpPacket } from '../decode/packet.ts';
-import { escapeText } from './escape.ts';
+import { printable } from './escape.ts';
+import type { Octets } from './output.ts';
 
 /** What the message says, or null where octets that it needs were not captured. */
 type Wording = string | null;
@@ -28,10 +29,10 @@ export function tcpdumpLine(
   wireEnd: number,
   cooked: CookedHeader | null,
   interfaceName: string | null,
-): string {
+): Octets {
   let line = '';
   if (cooked !== null && cooked.interfaceIndex !== null) {
-    const name = interfaceName === null ? '?' : escapeText(interfaceName);
+    const name = interfaceName === null ? '?' : printable(interfaceName);
     line = `${name.padEnd(5)} ${(PACKET_TYPES[cooked.packetType] ?? '?').padEnd(3)} `;
   }
   return packet.ip.version === 4 ? line + ipv4Line(bytes, packet, wireEnd) : line + ipv6Line(bytes, packet, wireEnd);

@@ -3,6 +3,7 @@
  */
 import type { IcmpEvent } from '../event.ts';
 import { attributionText } from './attribution-text.ts';
+import type { Octets } from './output.ts';
 import type { Sink } from './sink.ts';
 import { tcpdumpLine } from './tcpdump-text.ts';
 import { timeStamper, type TimeStampStyle } from './time-stamp.ts';
@@ -22,7 +23,7 @@ export function textSink(options: TextOptions): Sink {
   return {
     printsCount: false,
     describe: tcpdumpLine,
-    format(event: IcmpEvent, line: string): string {
+    format(event: IcmpEvent, line: Octets): Octets {
       const first = stamp(event.seconds, event.nanoseconds) + line;
       if (options.layout === 'plain' || event.outcome === undefined) return `${first}\n`;
       return `${first}${separator}${attributionText(event, options.verbose)}\n`;

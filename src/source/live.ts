@@ -32,6 +32,8 @@ export interface LiveOptions {
 }
 
 export interface LiveHandler {
+  /** Before the packets of each chunk of the stream. */
+  beforeChunk(): void;
   packet(cursor: PacketCursor): void;
   /** After each chunk of the stream; reading goes on when it resolves. */
   afterChunk(): Promise<void>;
@@ -147,6 +149,7 @@ export class LiveCapture {
       },
     });
     for await (const chunk of stdout) {
+      this.#handler.beforeChunk();
       reader.push(chunk as Buffer);
       await this.#handler.afterChunk();
     }

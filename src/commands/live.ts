@@ -1,0 +1,154 @@
+/**
+ * Live: the capture of this host, through the pipeline, with what it may have missed.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { HostAttribution } from '../correlate/attribute.ts';
+import type { EventPipeline } from '../event-pipeline.ts';
+import type { Output } from '../sink/output.ts';
+import { captureFilter } from '../source/capture-filter.ts';
+import { ANY_DEVICE } from '../source/capture-protocol.ts';
+import { CaptureError, LiveCapture, type CaptureNotice } from '../source/live.ts';
+import { counted, say } from './messages.ts';
+import type { Run, WatchOptions } from './watch.ts';
+import { Yardstick } from './yardstick.ts';
+
+/** What look-ups that are under way may take at the end. */
+const LAST_LOOKUPS_MS = 300;
+
+export class Live implements Run {
+  readonly #options: WatchOptions;
+  readonly #pipeline: EventPipeline;
+  readonly #output: Output;
+  readonly #attribution: HostAttribution | null;
+  readonly #stop: AbortController;
+  readonly #capture: LiveCapture;
+  readonly #yardstick: Yardstick;
+
+  constructor(
+    options: WatchOptions,
+    pipeline: EventPipeline,
+    output: Output,
+    attribution: HostAttribution | null,
+    stop: AbortController,
+  ) {
+    const { device, expression, allIcmp, bufferKib } = options;
+    this.#options = options;
+    this.#pipeline = pipeline;
+    this.#output = output;
+    this.#attribution = attribution;
+    this.#stop = stop;
+    this.#yardstick = new Yardstick(pipeline.counts, whyNoYardstick(options));
+    this.#capture = new LiveCapture(
+      { device, bufferKib, filter: captureFilter(allIcmp, expression), signal: stop.signal },
+      {
+        beforeChunk: () => attribution?.packetsArrived(),
+        packet: (cursor) => pipeline.packet(cursor),
+        afterChunk: async () => {
+          output.flush();
+          await output.drained();
+        },
+        notice: (notice) => void this.#notice(notice),
+      },
+    );
+  }
+
+  /** The yardstick is read before the capture ends, so that nothing comes between. */
+  stop(): void {
+    void this.#yardstick.end().finally(() => {
+      this.#stop.abort();
+      this.#output.release();
+    });
+  }
+
+  async run(): Promise<number> {
+    try {
+      await this.#attribution?.start();
+      await this.#capture.run();
+      // Events that came before Ctrl-C still wait for their look-up.
+      await Promise.race([this.#pipeline.settled(), delay(LAST_LOOKUPS_MS)]);
+      return 0;
+    } catch (error) {
+      if (!(error instanceof CaptureError)) throw error;
+      say(explain(error, this.#options));
+      return 1;
+    } finally {
+      this.#attribution?.close();
+    }
+  }
+
+  summary(): string[] {
+    const { received, dropped, incomplete } = this.#capture.counts;
+    const atLeast = incomplete ? 'at least ' : '';
+    const capture =
+      received === null || dropped === null
+        ? 'capture: received and dropped packets unknown (cap is not patched)'
+        : `capture: ${atLeast}${counted(received, 'packet')} received, ${atLeast}${counted(dropped, 'packet')} dropped`;
+    return [capture, this.#yardstick.summary()];
+  }
+
+  async #notice(notice: CaptureNotice): Promise<void> {
+    const { device } = this.#options;
+    switch (notice.kind) {
+      case 'opened':
+        say(
+          `listening on ${device}, link-type ${notice.linkType.replace(/^LINKTYPE_/, '')}, snapshot length ${notice.snaplen} bytes`,
+        );
+        if (notice.stock) {
+          say('cap is not patched: time stamps are when a packet is read, and dropped packets are not counted');
+        }
+        await this.#yardstick.begin();
+        break;
+      case 'down':
+        say(`${device}: ${notice.message}; waiting for it to come back`);
+        break;
+      case 'up':
+        say(`${device}: back after ${seconds(notice.downMs)}; what came in between was not seen`);
+        break;
+      case 'restarted': {
+        const missed = await this.#yardstick.missedSoFar();
+        const count =
+          missed === null
+            ? 'how many ICMP errors came meanwhile is unknown'
+            : `${counted(missed, 'ICMP error')} missed so far, by the kernel's count`;
+        say(`the capture process ended (${notice.why}); capturing again after ${seconds(notice.gapMs)}; ${count}`);
+        break;
+      }
+      case 'stderr':
+        say(`capture process: ${notice.text}`);
+        break;
+    }
+  }
+}
+
+function seconds(milliseconds: number): string {
+  return `${(milliseconds / 1000).toFixed(1)} s`;
+}
+
+/** Why the kernel's counters cannot be held against this capture, or null. */
+function whyNoYardstick({ device, expression, sockets, maxEvents }: WatchOptions): string | null {
+  if (device !== ANY_DEVICE) return `only a capture on ${ANY_DEVICE} sees all that the kernel counts`;
+  if (expression !== '') return 'a filter expression hides some of what the kernel counts';
+  if (Number.isFinite(maxEvents)) return 'the capture ends before they are read (-c)';
+  if (!sockets) return 'addresses of this host are not looked up (--no-sockets)';
+  return null;
+}
+
+/** libpcap's message, and what to do about it. */
+function explain(error: CaptureError, { device, expression }: WatchOptions): string {
+  const { reason, message } = error;
+  if (reason === 'no-cap') {
+    return (
+      `live capture needs the native module cap, which is not built here (${message}): ` +
+      'sudo apt-get install libpcap-dev g++ make python3, then node native-notes/build-cap.mjs; replay (-r) works without'
+    );
+  }
+  if (reason === 'died') return message;
+  if (/permi(ssion|tted)/i.test(message)) return `${device}: ${message}; capturing needs root: sudo udpicmp-watch`;
+  if (/rejects all packets/i.test(message)) {
+    const port = /\bport\s+(\S+)/.exec(expression)?.[1];
+    const hint =
+      port === undefined ? '' : `; an ICMP error has no port of its own: for the quoted one, use --port ${port}`;
+    return `the filter "${expression}" and ICMP exclude each other${hint}`;
+  }
+  return `${device}: ${message}`;
+}
