@@ -12,7 +12,7 @@ const ARROW = octetsOf('→');
 const MAX_NAMED = 4;
 
 /** `172.16.0.62:62651 > 172.16.0.46:29999`; `?` for a port that was not quoted. */
-export function flowText(flow: Flow): string {
+function flowText(flow: Flow): string {
   return `${endpoint(flow.src, flow.sport)} > ${endpoint(flow.dst, flow.dport)}`;
 }
 

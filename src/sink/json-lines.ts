@@ -8,7 +8,7 @@ import type { Flow, IcmpEvent, SocketIdentity } from '../event.ts';
 import { octetsOf, type Octets } from './output.ts';
 import { rfc3339 } from './time-stamp.ts';
 
-export const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 1;
 
 /** `host`: the name of the host that the events are about, or null where that is not known (replay). */
 export function jsonLine(event: IcmpEvent, host: string | null): Octets {
