@@ -55,19 +55,32 @@ export interface PipelineCounts {
   shown: number;
   /** Of those shown: a socket was named. */
   attributed: number;
-  /**
-   * ICMP errors addressed to this host, whatever they quote, with time stamps from `countFrom` to `countUntil`
-   * (seconds since the epoch): what the kernel's counters count too.
-   */
-  errorsAddressedHere: number;
-  countFrom: number;
-  countUntil: number;
+  /** ICMP errors addressed to this host, whatever they quote: what the kernel's counters count too. */
+  errorsAddressedHere: ErrorsBetween;
   /** ICMP whose headers could not be decoded. */
   malformed: number;
   /** Packets of link types that are not decoded, by link type. */
   unsupported: Map<number, number>;
   /** Events printed without a look-up since too many waited. */
   notLookedUp: number;
+}
+
+/**
+ * Counts between two readings of the kernel's counters. Reading takes its time, and a packet has its time stamp some
+ * time before it is counted, so whether those close to a reading are in it is not known.
+ */
+export class ErrorsBetween {
+  /** Seconds since the epoch between which the first and the last reading were made. */
+  readonly first = { from: Number.POSITIVE_INFINITY, until: Number.POSITIVE_INFINITY };
+  readonly last = { from: Number.POSITIVE_INFINITY, until: Number.POSITIVE_INFINITY };
+  certain = 0;
+  uncertain = 0;
+
+  count(time: number): void {
+    if (time < this.first.from || time > this.last.until) return;
+    if (time <= this.first.until || time >= this.last.from) this.uncertain++;
+    else this.certain++;
+  }
 }
 
 interface WaitingEvent {
@@ -80,9 +93,7 @@ export class EventPipeline {
   readonly counts: PipelineCounts = {
     shown: 0,
     attributed: 0,
-    errorsAddressedHere: 0,
-    countFrom: Number.POSITIVE_INFINITY,
-    countUntil: Number.POSITIVE_INFINITY,
+    errorsAddressedHere: new ErrorsBetween(),
     malformed: 0,
     unsupported: new Map(),
     notLookedUp: 0,
@@ -142,8 +153,7 @@ export class EventPipeline {
     const original = packet.original !== null && !isMalformed(packet.original) ? packet.original : null;
     const direction = attribution === null ? null : attribution.directionOf(packet.ip.src, packet.ip.dst);
     if (direction === 'in' && packet.original !== null) {
-      const time = cursor.seconds + cursor.nanoseconds / 1e9;
-      if (time >= this.counts.countFrom && time <= this.counts.countUntil) this.counts.errorsAddressedHere++;
+      this.counts.errorsAddressedHere.count(cursor.seconds + cursor.nanoseconds / 1e9);
     }
     const quotesUdp = original !== null && original.ip.protocol === PROTOCOL.UDP;
     if (!quotesUdp && !allIcmp) return;

@@ -23,6 +23,7 @@ export class Live implements Run {
   readonly #stop: AbortController;
   readonly #capture: LiveCapture;
   readonly #yardstick: Yardstick;
+  #isOpened = false;
 
   constructor(
     options: WatchOptions,
@@ -37,7 +38,7 @@ export class Live implements Run {
     this.#output = output;
     this.#attribution = attribution;
     this.#stop = stop;
-    this.#yardstick = new Yardstick(pipeline.counts, whyNoYardstick(options));
+    this.#yardstick = new Yardstick(pipeline.counts.errorsAddressedHere, whyNoYardstick(options));
     this.#capture = new LiveCapture(
       { device, bufferKib, filter: captureFilter(allIcmp, expression), signal: stop.signal },
       {
@@ -56,7 +57,7 @@ export class Live implements Run {
   stop(): void {
     void this.#yardstick.end().finally(() => {
       this.#stop.abort();
-      this.#output.release();
+      this.#output.hurry();
     });
   }
 
@@ -90,6 +91,8 @@ export class Live implements Run {
     const { device } = this.#options;
     switch (notice.kind) {
       case 'opened':
+        if (this.#isOpened) return; // `up` follows
+        this.#isOpened = true;
         say(
           `listening on ${device}, link-type ${notice.linkType.replace(/^LINKTYPE_/, '')}, snapshot length ${notice.snaplen} bytes`,
         );
@@ -109,7 +112,7 @@ export class Live implements Run {
         const count =
           missed === null
             ? 'how many ICMP errors came meanwhile is unknown'
-            : `${counted(missed, 'ICMP error')} missed so far, by the kernel's count`;
+            : `ICMP errors missed so far, by the kernel's count: ${missed}`;
         say(`the capture process ended (${notice.why}); capturing again after ${seconds(notice.gapMs)}; ${count}`);
         break;
       }

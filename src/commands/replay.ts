@@ -23,7 +23,7 @@ export class Replay implements Run {
 
   stop(): void {
     this.#stop.abort();
-    this.#output.release();
+    this.#output.hurry();
   }
 
   async run(): Promise<number> {

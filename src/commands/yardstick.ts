@@ -2,66 +2,89 @@
  * What the capture missed, by the kernel's own count of the ICMP errors that were addressed to this network
  * namespace (/proc/net/snmp, snmp6).
  */
-import type { PipelineCounts } from '../event-pipeline.ts';
+import type { ErrorsBetween } from '../event-pipeline.ts';
 import { countersBetween, readIcmpCounters, type IcmpCounters } from '../host/counters.ts';
-import { counted, grouped } from './messages.ts';
+import { grouped } from './messages.ts';
 
 const NET_DIRECTORY = '/proc/self/net';
 
+/** Seconds from a packet's time stamp until it is counted, at the most: in a flood the kernel has a backlog. */
+const COUNTED_WITHIN = 0.005;
+
+/** How many were missed: one number, or the two between which it lies. */
+interface Missed {
+  least: number;
+  most: number;
+}
+
 export class Yardstick {
-  readonly #counts: PipelineCounts;
+  readonly #captured: ErrorsBetween;
   readonly #whyUnknown: string | null;
   #before: IcmpCounters | null = null;
   #after: IcmpCounters | null = null;
 
   /** @param whyUnknown why the counters say nothing about this capture, or null. */
-  constructor(counts: PipelineCounts, whyUnknown: string | null) {
-    this.#counts = counts;
+  constructor(captured: ErrorsBetween, whyUnknown: string | null) {
+    this.#captured = captured;
     this.#whyUnknown = whyUnknown;
   }
 
-  /** To be called when the capture has been opened: what was captured before the counters were read does not count. */
+  /** To be called when the capture has been opened. */
   async begin(): Promise<void> {
     if (this.#whyUnknown !== null || this.#before !== null) return;
-    const before = await readIcmpCounters(NET_DIRECTORY);
-    this.#counts.countFrom = Date.now() / 1000;
-    this.#before = before;
+    this.#before = await readWithin(this.#captured.first);
   }
 
-  /** To be called before the capture is closed: what comes after the counters were read does not count. */
+  /** To be called before the capture is closed. */
   async end(): Promise<void> {
     if (this.#before === null || this.#after !== null) return;
-    this.#counts.countUntil = Date.now() / 1000;
-    this.#after = await readIcmpCounters(NET_DIRECTORY);
+    this.#after = await readWithin(this.#captured.last);
   }
 
-  /** Errors that the kernel counted and the capture did not, so far; null where that is not known. */
-  async missedSoFar(): Promise<number | null> {
+  /** `12`, or `12 to 15`: errors that the kernel counted and the capture has not seen by now; null: not known. */
+  async missedSoFar(): Promise<string | null> {
     if (this.#before === null) return null;
-    const kernel = received(countersBetween(this.#before, await readIcmpCounters(NET_DIRECTORY)));
-    return kernel === null ? null : Math.max(0, kernel - this.#captured);
+    const kernel = received(this.#before, await readIcmpCounters(NET_DIRECTORY));
+    const missed = kernel === null ? null : this.#missedOf(kernel);
+    return missed === null ? null : range(missed);
   }
 
   summary(): string {
     const label = 'kernel: ICMP errors addressed to this network namespace';
     if (this.#whyUnknown !== null) return `${label}: unknown (${this.#whyUnknown})`;
-    if (this.#before === null || this.#after === null) return `${label}: unknown (not read yet)`;
-    const kernel = received(countersBetween(this.#before, this.#after));
+    if (this.#before === null || this.#after === null) return `${label}: unknown (the capture still runs)`;
+    const kernel = received(this.#before, this.#after);
     if (kernel === null) return `${label}: unknown (/proc/net/snmp cannot be read)`;
-    const missed = kernel - this.#captured;
-    if (missed >= 0) return `${label}: ${grouped(kernel)}, of them missed: ${grouped(missed)}`;
+    const missed = this.#missedOf(kernel);
+    if (missed !== null) return `${label}: ${grouped(kernel)}, of them missed: ${range(missed)}`;
     return (
-      `${label}: ${grouped(kernel)}, but ${counted(this.#captured, 'was', 'were')} captured ` +
-      '(on several interfaces, or dropped by a firewall after capture): how many were missed is unknown'
+      `${label}: ${grouped(kernel)}, but ${grouped(this.#captured.certain)} were captured (on several interfaces, or ` +
+      'dropped by a firewall after capture): how many were missed is unknown'
     );
   }
 
-  get #captured(): number {
-    return this.#counts.errorsAddressedHere;
+  /** Null where more was captured than the kernel counted. */
+  #missedOf(kernel: number): Missed | null {
+    const { certain, uncertain } = this.#captured;
+    const most = kernel - certain;
+    return most < 0 ? null : { least: Math.max(0, most - uncertain), most };
   }
 }
 
-function received({ v4, v6 }: IcmpCounters): number | null {
+/** Notes in `reading` between when it was made, and when what it holds was captured. */
+async function readWithin(reading: { from: number; until: number }): Promise<IcmpCounters> {
+  reading.from = Date.now() / 1000 - COUNTED_WITHIN;
+  const counters = await readIcmpCounters(NET_DIRECTORY);
+  reading.until = Date.now() / 1000;
+  return counters;
+}
+
+function received(before: IcmpCounters, after: IcmpCounters): number | null {
+  const { v4, v6 } = countersBetween(before, after);
   if (v4 === null && v6 === null) return null;
   return (v4?.received.total ?? 0) + (v6?.received.total ?? 0);
+}
+
+function range({ least, most }: Missed): string {
+  return least === most ? grouped(most) : `${grouped(least)} to ${grouped(most)}`;
 }

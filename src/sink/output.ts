@@ -25,6 +25,7 @@ export class Output {
   #error: NodeJS.ErrnoException | null = null;
   #pending = '';
   #waiting: (() => void)[] = [];
+  #hurries = false;
 
   /** `onError` is called once, when a write fails; after that everything written is dropped. */
   constructor(stream: Writable, onError: (error: NodeJS.ErrnoException) => void) {
@@ -58,12 +59,13 @@ export class Output {
 
   /** Resolves when the reader has caught up; at once if it has. Also when the stream has failed. */
   async drained(): Promise<void> {
-    if (this.#error !== null || !this.#stream.writableNeedDrain) return;
+    if (this.#error !== null || this.#hurries || !this.#stream.writableNeedDrain) return;
     await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Nobody waits for the reader any more. */
-  release(): void {
+  /** From now on nobody waits for the reader: the program ends. */
+  hurry(): void {
+    this.#hurries = true;
     this.#release();
   }
 

@@ -173,9 +173,9 @@ class Capture {
   #linkType = -1;
   /** LINUX_SLL2's interface indexes, as the section's interface numbers. */
   readonly #interfaces = new Map<number, { id: number; name: string }>();
-  /** Of the captures that were closed because the interface went down. */
-  readonly #before: CapStatistics = { received: 0, dropped: 0 };
-  #reported: CapStatistics = { received: 0, dropped: 0 };
+  /** All counts so far, and libpcap's at the last look. */
+  readonly #total: CapStatistics = { received: 0, dropped: 0 };
+  #last: CapStatistics = { received: 0, dropped: 0 };
   #downSince = 0;
 
   constructor(cap: CapModule, request: CaptureRequest & { list: false }) {
@@ -242,22 +242,22 @@ class Capture {
     return this.#cap.interfaceName?.(index) ?? '?';
   }
 
+  /** libpcap's counts are 32 bits wide, and start again from 0 when the device is opened again. */
   #statistics(current: CapStatistics | null): void {
     if (current === null) return;
-    const counts = {
-      received: this.#before.received + current.received,
-      dropped: this.#before.dropped + current.dropped,
-    };
-    if (counts.received === this.#reported.received && counts.dropped === this.#reported.dropped) return;
-    this.#reported = counts;
-    this.#stream.statistics(counts);
+    const received = (current.received - this.#last.received) >>> 0;
+    const dropped = (current.dropped - this.#last.dropped) >>> 0;
+    if (received === 0 && dropped === 0) return;
+    this.#last = current;
+    this.#total.received += received;
+    this.#total.dropped += dropped;
+    this.#stream.statistics(this.#total);
   }
 
   /** cap has closed the capture. */
   #down(message: string, stats: CapStatistics | null): void {
     this.#statistics(stats);
-    this.#before.received = this.#reported.received;
-    this.#before.dropped = this.#reported.dropped;
+    this.#last = { received: 0, dropped: 0 };
     this.#open = null;
     this.#downSince = Date.now();
     report({ kind: 'down', message });
