@@ -23,7 +23,7 @@ export class Live implements Run {
   readonly #stop: AbortController;
   readonly #capture: LiveCapture;
   readonly #yardstick: Yardstick;
-  #isOpened = false;
+  hasStarted = false;
 
   constructor(
     options: WatchOptions,
@@ -91,8 +91,8 @@ export class Live implements Run {
     const { device } = this.#options;
     switch (notice.kind) {
       case 'opened':
-        if (this.#isOpened) return; // `up` follows
-        this.#isOpened = true;
+        if (this.hasStarted) return; // `up` follows
+        this.hasStarted = true;
         say(
           `listening on ${device}, link-type ${notice.linkType.replace(/^LINKTYPE_/, '')}, snapshot length ${notice.snaplen} bytes`,
         );

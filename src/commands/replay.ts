@@ -9,6 +9,7 @@ import { say } from './messages.ts';
 import type { Run } from './watch.ts';
 
 export class Replay implements Run {
+  hasStarted = false;
   readonly #path: string;
   readonly #pipeline: EventPipeline;
   readonly #output: Output;
@@ -33,6 +34,7 @@ export class Replay implements Run {
     const name = this.#path === '-' ? 'standard input' : this.#path;
     try {
       for await (const chunk of readCapture(this.#path, signal)) {
+        this.hasStarted = true;
         reader.push(chunk);
         this.#output.flush();
         await this.#output.drained();

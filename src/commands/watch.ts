@@ -37,6 +37,8 @@ export interface Run {
   /** Returns the exit status when the source has ended or `stop` was called. */
   run(): Promise<number>;
   stop(): void;
+  /** Whether there was anything to watch; if not, there are no closing statistics. */
+  readonly hasStarted: boolean;
   /** Lines of the closing statistics, beside those on the events. */
   summary(): string[];
 }
@@ -75,7 +77,7 @@ export async function watch(options: WatchOptions): Promise<number> {
 
   const status = await run.run();
   pipeline.end();
-  if (options.summary) summary();
+  if (options.summary && run.hasStarted) summary();
   await output.finish(LAST_WRITES_MS);
   return output.error === null || output.error.code === 'EPIPE' ? status : 1;
 }

@@ -9,8 +9,15 @@ const ICMPV4_ERRORS = 'icmp and (icmp[0] = 3 or icmp[0] = 4 or icmp[0] = 5 or ic
 // Not icmp6[0], which libpcap knows since 1.10 only; 40 octets is the length of the IPv6 header.
 const ICMPV6_ERRORS = 'icmp6 and ip6[40] >= 1 and ip6[40] <= 4';
 
-/** @param expression the user's, or empty */
+/**
+ * The user's expression stands where libpcap sees that it excludes ICMP (`port 53`) and says so: behind the
+ * comparisons of octets its optimizer loses track.
+ *
+ * @param expression the user's, or empty
+ */
 export function captureFilter(allIcmp: boolean, expression: string): string {
-  const own = allIcmp ? 'icmp or icmp6' : `(${ICMPV4_ERRORS}) or (${ICMPV6_ERRORS})`;
-  return expression === '' ? own : `(${own}) and (${expression})`;
+  const parts = ['icmp or icmp6'];
+  if (expression !== '') parts.push(expression);
+  if (!allIcmp) parts.push(`(${ICMPV4_ERRORS}) or (${ICMPV6_ERRORS})`);
+  return parts.map((part) => `(${part})`).join(' and ');
 }
