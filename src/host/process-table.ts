@@ -311,8 +311,9 @@ export class ProcessTable {
   #isElsewhere(pid: number): boolean {
     const netns = readLink(`${this.#root}/${pid}/ns/net`);
     if (netns !== null) return netns !== this.#netns;
-    // Not readable, or already gone: only then is the process's own directory gone too.
-    return readShort(`${this.#root}/${pid}/stat`) !== null;
+    // Not readable, or already gone: then its directory is gone too, or it is a zombie, which has no sockets.
+    const stat = readShort(`${this.#root}/${pid}/stat`);
+    return stat !== null && !/^\) [ZX] /.test(stat.slice(stat.lastIndexOf(')')));
   }
 }
 
