@@ -55,6 +55,12 @@ const MAX_SHORT_LIVES = 5;
 /** What a capture that was told to end may take for its last counts; then it is killed. */
 const FINISH_MS = 250;
 
+/** How the last process ended, and when: performance.now(). */
+interface Restart {
+  why: string;
+  since: number;
+}
+
 type CaptureProcess = ChildProcessByStdio<Writable, Readable, Readable>;
 
 export class LiveCapture {
@@ -84,23 +90,29 @@ export class LiveCapture {
   /** Captures until the signal aborts. Throws a CaptureError where that is not possible. */
   async run(): Promise<void> {
     const { signal } = this.#options;
-    let restart: { why: string; since: number } | null = null;
-    for (let shortLives = 0; !signal.aborted;) {
+    let restart: Restart | null = null;
+    let shortLives = 0;
+    while (!signal.aborted) {
       const started = performance.now();
-      const why = await this.#runProcess(restart);
-      if (signal.aborted) return;
-      const ended = performance.now();
-      shortLives = ended - started < SHORT_LIFE_MS ? shortLives + 1 : 0;
-      if (shortLives === MAX_SHORT_LIVES) {
-        throw new CaptureError('died', `the capture process ended ${MAX_SHORT_LIVES} times in a row: ${why}`);
+      try {
+        const why = await this.#runProcess(restart);
+        const ended = performance.now();
+        shortLives = ended - started < SHORT_LIFE_MS ? shortLives + 1 : 0;
+        restart = { why, since: ended };
+        if (shortLives === MAX_SHORT_LIVES) {
+          throw new CaptureError('died', `the capture process ended ${MAX_SHORT_LIVES} times in a row: ${why}`);
+        }
+      } catch (error) {
+        // What could be opened before will be again: a link that is down, say.
+        if (restart === null || !(error instanceof CaptureError) || error.reason !== 'open') throw error;
+        shortLives = 1;
       }
-      restart = { why, since: ended };
       if (shortLives > 0) await delay(200 * shortLives, undefined, { signal }).catch(() => {});
     }
   }
 
   /** Runs one capture process until it ends, and says how it ended. */
-  async #runProcess(restart: { why: string; since: number } | null): Promise<string> {
+  async #runProcess(restart: Restart | null): Promise<string> {
     const { device, filter, bufferKib, signal } = this.#options;
     const child = startProcess({ list: false, device, filter, bufferKib });
     const exit = exitOf(child);

@@ -91,6 +91,18 @@ describeLab('live capture', () => {
     },
   );
 
+  test('the capture process dies while the link is down', async () => {
+    const watch = await startWatch(lab, client, ['-i', 'eth0', '--json']);
+    lab.ip(client, 'link', 'set', 'eth0', 'down');
+    await watch.waitFor(/waiting for it to come back/, 'stderr');
+    process.kill(captureProcess(watch)!, 'SIGKILL');
+    await delay(500);
+    lab.ip(client, 'link', 'set', 'eth0', 'up');
+    lab.settle(client);
+    await watch.waitFor(/capturing again/, 'stderr');
+    await provoke(watch, 7001);
+  });
+
   test.for(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
     '%s ends it at once, with the closing statistics and no child left',
     async (signal) => {
