@@ -264,10 +264,10 @@ export class EventPipeline {
       this.#head++;
       this.#show(next.event, next.description);
     }
+    this.#options.output.flushSoon();
     if (this.#head === this.#waiting.length) {
       this.#waiting = [];
       this.#head = 0;
-      this.#options.output.flush();
       for (const resolve of this.#whenEmpty.splice(0)) resolve();
     } else if (this.#head >= MAX_WAITING) {
       this.#waiting = this.#waiting.slice(this.#head);

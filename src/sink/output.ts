@@ -26,6 +26,7 @@ export class Output {
   #pending = '';
   #waiting: (() => void)[] = [];
   #hurries = false;
+  #soon: NodeJS.Immediate | undefined;
 
   /** `onError` is called once, when a write fails; after that everything written is dropped. */
   constructor(stream: Writable, onError: (error: NodeJS.ErrnoException) => void) {
@@ -50,7 +51,14 @@ export class Output {
     if (this.#pending.length >= FLUSH_AT) this.flush();
   }
 
+  /** Flushes when the event loop comes round: what thousands of look-ups release together goes out together. */
+  flushSoon(): void {
+    this.#soon ??= setImmediate(() => this.flush());
+  }
+
   flush(): void {
+    clearImmediate(this.#soon);
+    this.#soon = undefined;
     if (this.#pending === '') return;
     const octets = Buffer.from(this.#pending, 'latin1');
     this.#pending = '';
