@@ -5,6 +5,7 @@
  * longer. Events wait for theirs in a bounded queue and leave it in the order in which they came.
  */
 import type { Attribution, HostAttribution } from './correlate/attribute.ts';
+import { copyKey, Duplicates } from './correlate/duplicates.ts';
 import { FlowCounts } from './correlate/flow-counts.ts';
 import { errnoFor } from './correlate/verdict.ts';
 import { icmpv4Name } from './decode/icmpv4.ts';
@@ -43,6 +44,8 @@ export interface PipelineOptions {
   selection: Selection;
   /** All ICMP, not just the errors that quote UDP. */
   allIcmp: boolean;
+  /** Show a packet once though it was captured on several interfaces. */
+  once: boolean;
   lineBuffered: boolean;
   /** Stop after this many events. */
   maxEvents: number;
@@ -105,6 +108,9 @@ export class EventPipeline {
   /** In order of arrival; those before #head have left. */
   #waiting: WaitingEvent[] = [];
   #head = 0;
+  readonly #duplicates = new Duplicates();
+  /** Between two chunks events go out at once; within one they wait for further sightings of their packet. */
+  #inChunk = false;
   #ended = false;
   #whenEmpty: (() => void)[] = [];
 
@@ -136,6 +142,19 @@ export class EventPipeline {
     this.#icmp(cursor, packet);
   }
 
+  /** To be called before the packets of each chunk of a live capture. */
+  beginChunk(): void {
+    this.#options.attribution?.packetsArrived();
+    this.#inChunk = this.#options.once;
+  }
+
+  /** To be called after them: copies of a packet come within microseconds, and so in one chunk. */
+  endChunk(): void {
+    this.#inChunk = false;
+    this.#leave();
+    this.#options.output.flush();
+  }
+
   /** Resolves when no event waits for a look-up any more. */
   async settled(): Promise<void> {
     if (this.#head === this.#waiting.length) return;
@@ -149,16 +168,21 @@ export class EventPipeline {
   }
 
   #icmp(cursor: PacketCursor, packet: IcmpPacket): void {
-    const { attribution, allIcmp, sink } = this.#options;
+    const { attribution, allIcmp, once, sink } = this.#options;
+    const { bytes, offset, iface } = cursor;
     const original = packet.original !== null && !isMalformed(packet.original) ? packet.original : null;
     const direction = attribution === null ? null : attribution.directionOf(packet.ip.src, packet.ip.dst);
+    let interfaces: string[] | null = null;
+    if (once && iface.name !== null) {
+      interfaces = this.#duplicates.see(copyKey(bytes, packet), iface.name, cursor.seconds + cursor.nanoseconds / 1e9);
+      if (interfaces === null) return;
+    }
     if (direction === 'in' && packet.original !== null) {
       this.counts.errorsAddressedHere.count(cursor.seconds + cursor.nanoseconds / 1e9);
     }
     const quotesUdp = original !== null && original.ip.protocol === PROTOCOL.UDP;
     if (!quotesUdp && !allIcmp) return;
 
-    const { bytes, offset, iface } = cursor;
     const description = sink.describe(
       bytes,
       packet,
@@ -183,6 +207,7 @@ export class EventPipeline {
         length: packet.length,
       },
     };
+    if (interfaces !== null) event.interfaces = interfaces;
     if (original !== null) event.flow = flowOf(original);
     if (!quotesUdp) {
       this.#ready(event, description);
@@ -238,7 +263,7 @@ export class EventPipeline {
 
   /** An event that waits for nothing still waits for those before it. */
   #ready(event: IcmpEvent, description: Octets): void {
-    if (this.#head === this.#waiting.length) {
+    if (this.#head === this.#waiting.length && !this.#inChunk) {
       this.#show(event, description);
       return;
     }
@@ -258,6 +283,7 @@ export class EventPipeline {
 
   /** Lets all events go that are ready and have none before them that is not. */
   #leave(): void {
+    if (this.#inChunk) return;
     for (;;) {
       const next = this.#waiting[this.#head];
       if (next === undefined || !next.ready) break;

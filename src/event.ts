@@ -90,6 +90,8 @@ export interface IcmpEvent {
   /** Whether the capture's resolution is finer than a microsecond. */
   nanosecondResolution: boolean;
   interface: string | null;
+  /** Present where the packet was seen on several interfaces of this host: all of them, `interface` first. */
+  interfaces?: string[];
   direction: Direction;
   icmp: IcmpSummary;
   /** Absent where the message quotes nothing. */

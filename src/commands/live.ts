@@ -42,10 +42,10 @@ export class Live implements Run {
     this.#capture = new LiveCapture(
       { device, bufferKib, filter: captureFilter(allIcmp, expression), signal: stop.signal },
       {
-        beforeChunk: () => attribution?.packetsArrived(),
+        beforeChunk: () => pipeline.beginChunk(),
         packet: (cursor) => pipeline.packet(cursor),
         afterChunk: async () => {
-          output.flush();
+          pipeline.endChunk();
           await output.drained();
         },
         notice: (notice) => void this.#notice(notice),

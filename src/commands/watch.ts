@@ -11,6 +11,7 @@ import { Output } from '../sink/output.ts';
 import type { Sink } from '../sink/sink.ts';
 import { textSink, type TextLayout } from '../sink/text.ts';
 import type { TimeStampStyle } from '../sink/time-stamp.ts';
+import { ANY_DEVICE } from '../source/capture-protocol.ts';
 import { counted, grouped, say } from './messages.ts';
 
 export interface WatchOptions {
@@ -61,6 +62,8 @@ export async function watch(options: WatchOptions): Promise<number> {
     sink: sinkFor(options),
     selection: options.selection,
     allIcmp: options.allIcmp,
+    // As tcpdump does, these show every packet.
+    once: options.read === undefined && options.device === ANY_DEVICE && options.format !== 'plain' && !options.allIcmp,
     lineBuffered: options.lineBuffered,
     maxEvents: options.maxEvents,
     onMaxEvents: () => run.stop(),

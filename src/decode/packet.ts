@@ -10,7 +10,8 @@ import { ETHERTYPE_IPV4, ipOffset, LINKTYPE } from './link.ts';
 import { isMalformed, malformed, u16, type Malformed } from './octets.ts';
 import { decodeOriginalDatagram, type OriginalDatagram } from './original-datagram.ts';
 
-const ICMP_HEADER = 8;
+/** Octets before what an error quotes. */
+export const ICMP_HEADER = 8;
 
 export interface IcmpPacket {
   /** Where the outer IP header starts. */

@@ -26,7 +26,10 @@ export function attributionText(event: IcmpEvent, verbose: boolean): Octets {
   const { flow } = event;
   const tuple = flow === undefined ? 'quotes no datagram' : flowText(flow);
   if (event.outcome === undefined) return tuple;
-  return `${tuple}  ${event.errno ?? 'no errno'} ${ARROW} ${verdictText(event, verbose)}`;
+  const text = `${tuple}  ${event.errno ?? 'no errno'} ${ARROW} ${verdictText(event, verbose)}`;
+  return event.interfaces === undefined || event.interfaces.length < 2
+    ? text
+    : `${text} (seen on ${event.interfaces.map(printable).join(', ')})`;
 }
 
 function verdictText(event: IcmpEvent, verbose: boolean): Octets {

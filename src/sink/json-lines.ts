@@ -16,7 +16,7 @@ export function jsonLine(event: IcmpEvent, host: string | null): Octets {
   const time = rfc3339(event.seconds, event.nanoseconds, event.nanosecondResolution);
   let line =
     `{"v":${SCHEMA_VERSION},"host":${quoted(host)},"time":${time === null ? 'null' : `"${time}"`}` +
-    `,"interface":${quoted(event.interface)}` +
+    `,"interface":${quoted(event.interface)}${interfacesJson(event.interfaces)}` +
     `,"direction":${event.direction === null ? 'null' : `"${event.direction}"`}` +
     `,"icmp":{"version":${icmp.version},"type":${icmp.type},"code":${icmp.code},"name":"${icmp.name}"` +
     `,"src":"${icmp.src}","dst":"${icmp.dst}","length":${icmp.length}}`;
@@ -28,6 +28,12 @@ export function jsonLine(event: IcmpEvent, host: string | null): Octets {
   if (event.sockets !== undefined) line += `,"sockets":${socketsJson(event.sockets)}`;
   if (event.count !== undefined) line += `,"count":${event.count}`;
   return `${line}}\n`;
+}
+
+/** The field, or nothing where the packet was seen on one interface alone. */
+function interfacesJson(interfaces: readonly string[] | undefined): Octets {
+  if (interfaces === undefined || interfaces.length < 2) return '';
+  return `,"interfaces":[${interfaces.map(quoted).join(',')}]`;
 }
 
 function flowJson(flow: Flow): string {

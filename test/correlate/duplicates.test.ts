@@ -1,0 +1,91 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { copyKey, Duplicates } from '../../src/correlate/duplicates.ts';
+import { ipOffset } from '../../src/decode/link.ts';
+import { isMalformed } from '../../src/decode/octets.ts';
+import { decodePacket, findIcmp } from '../../src/decode/packet.ts';
+import { SavefileReader } from '../../src/savefile/reader.ts';
+import { FIXTURES } from '../command.ts';
+
+interface Sighting {
+  key: string;
+  interfaceName: string;
+  seconds: number;
+}
+
+/** The ICMP errors of a fixture; where it records no names, LINUX_SLL2's interface index stands for them. */
+function sightings(name: string): Sighting[] {
+  const found: Sighting[] = [];
+  const reader = new SavefileReader({
+    packet({ bytes, offset, caplen, iface, seconds, nanoseconds }) {
+      const end = offset + caplen;
+      if (findIcmp(bytes, offset, end, iface.linkType, true) === -1) return;
+      const packet = decodePacket(bytes, ipOffset(bytes, offset, end, iface.linkType), end);
+      if (isMalformed(packet)) return;
+      const interfaceName = iface.name ?? String(bytes[offset + 7]);
+      found.push({ key: copyKey(bytes, packet), interfaceName, seconds: seconds + nanoseconds / 1e9 });
+    },
+  });
+  reader.push(readFileSync(FIXTURES + name));
+  reader.end();
+  return found;
+}
+
+function eventsOf(packets: readonly Sighting[]): string[][] {
+  const duplicates = new Duplicates();
+  return packets
+    .map(({ key, interfaceName, seconds }) => duplicates.see(key, interfaceName, seconds))
+    .filter((event) => event !== null);
+}
+
+describe('copies of a packet', () => {
+  test.each([
+    ['behind MASQUERADE', 'nat-masquerade-two-interfaces.pcapng'],
+    ['behind MASQUERADE, on any', 'nat-masquerade-sll2.pcap'],
+    ['behind DNAT, on any', 'nat-dnat-sll2.pcap'],
+    ['forwarded as they are, v4 and v6', 'forwarded-two-interfaces.pcapng'],
+  ])('%s: one event for both interfaces', (_, name) => {
+    const packets = sightings(name);
+    const events = eventsOf(packets);
+    expect(packets.length).toBeGreaterThan(1);
+    expect(events).toHaveLength(packets.length / 2);
+    for (const interfaces of events) expect(new Set(interfaces).size).toBe(2);
+  });
+
+  test.each(['port-unreachable-sll2.pcap', 'port-unreachable-v6-sll2.pcap', 'injected-codes.pcap'])(
+    '%s: on one interface nothing is a copy',
+    (name) => {
+      const packets = sightings(name);
+      expect(eventsOf(packets)).toHaveLength(packets.length);
+    },
+  );
+});
+
+describe('equal packets', () => {
+  const see = (duplicates: Duplicates, interfaceName: string, seconds = 0): string[] | null =>
+    duplicates.see('the same', interfaceName, seconds);
+
+  test('are as many events as the largest number on any one interface', () => {
+    const duplicates = new Duplicates();
+    const first = see(duplicates, 'eth0');
+    expect(see(duplicates, 'br0')).toBeNull();
+    const second = see(duplicates, 'eth0');
+    expect(see(duplicates, 'br0')).toBeNull();
+    expect(see(duplicates, 'veth1')).toBeNull();
+    const third = see(duplicates, 'eth0');
+    expect([first, second, third]).toEqual([['eth0', 'br0', 'veth1'], ['eth0', 'br0'], ['eth0']]);
+  });
+
+  test('seconds apart are other packets', () => {
+    const duplicates = new Duplicates();
+    see(duplicates, 'eth0', 10);
+    expect(see(duplicates, 'br0', 13)).not.toBeNull();
+  });
+
+  test('are told apart also when the clock is set back', () => {
+    const duplicates = new Duplicates();
+    see(duplicates, 'eth0', 1000);
+    expect(see(duplicates, 'br0', 3)).not.toBeNull();
+    expect(see(duplicates, 'eth0', 3)).toBeNull();
+  });
+});
