@@ -118,6 +118,10 @@ export class EventPipeline {
     this.#options = options;
   }
 
+  /** The sieve for a savefile reader (SavefileHandler.wants); what it lets through `packet` looks at again. */
+  readonly wants = (bytes: Uint8Array, offset: number, end: number, linkType: number): boolean =>
+    findIcmp(bytes, offset, end, linkType, !this.#options.allIcmp) !== -1 || !isSupportedLinkType(linkType);
+
   /** Takes one captured packet; to be called by a savefile reader. */
   packet(cursor: PacketCursor): void {
     if (this.#ended) return;

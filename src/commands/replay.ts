@@ -29,7 +29,8 @@ export class Replay implements Run {
 
   async run(): Promise<number> {
     const { signal } = this.#stop;
-    const reader = new SavefileReader({ packet: (cursor) => this.#pipeline.packet(cursor) });
+    const pipeline = this.#pipeline;
+    const reader = new SavefileReader({ wants: pipeline.wants, packet: (cursor) => pipeline.packet(cursor) });
     signal.addEventListener('abort', () => reader.stop());
     const name = this.#path === '-' ? 'standard input' : this.#path;
     try {

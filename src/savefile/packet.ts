@@ -46,6 +46,11 @@ export interface InterfaceStatistics {
 
 /** What a reader calls, in the order of the stream. */
 export interface SavefileHandler {
+  /**
+   * Whether the packet in bytes[offset, end) is wanted; all are where this is absent. Asked before anything else of the
+   * record is looked at: in most captures most packets are not.
+   */
+  wants?(bytes: Uint8Array, offset: number, end: number, linkType: number): boolean;
   packet(cursor: PacketCursor): void;
   statistics?(iface: CaptureInterface, counts: InterfaceStatistics): void;
 }

@@ -100,6 +100,7 @@ export class PcapParser implements RecordParser {
     }
     const cursor = this.#cursor;
     const handler = this.#handler;
+    const { linkType } = cursor.iface;
     const minor = this.#minor;
     const recordHeader = this.#recordHeader;
     const resolution = this.#resolution;
@@ -108,8 +109,6 @@ export class PcapParser implements RecordParser {
     cursor.bytes = bytes;
     this.need = recordHeader;
     while (end - at >= recordHeader && !this.stopped) {
-      let seconds = view.getUint32(at, little);
-      let fraction = view.getUint32(at + 4, little);
       let caplen = view.getUint32(at + 8, little);
       let len = view.getUint32(at + 12, little);
       // Version 2.3 exchanged the two lengths, but not every program that wrote 2.3 did so.
@@ -120,21 +119,28 @@ export class PcapParser implements RecordParser {
         this.damage = { kind: 'invalid', offset, message };
         break;
       }
-      if (end - at < recordHeader + caplen) {
+      const next = at + recordHeader + caplen;
+      if (next > end) {
         this.need = recordHeader + caplen;
         break;
       }
+      const packet = at + recordHeader;
+      caplen = caplen > snapshot ? snapshot : caplen;
+      const record = at;
+      at = next;
+      if (handler.wants !== undefined && !handler.wants(bytes, packet, packet + caplen, linkType)) continue;
+      let seconds = view.getUint32(record, little);
+      let fraction = view.getUint32(record + 4, little);
       if (fraction >= resolution) {
         const carry = Math.floor(fraction / resolution);
         seconds += carry;
         fraction -= carry * resolution;
       }
-      cursor.offset = at + recordHeader;
-      cursor.caplen = caplen > snapshot ? snapshot : caplen;
+      cursor.offset = packet;
+      cursor.caplen = caplen;
       cursor.len = len;
       cursor.seconds = seconds;
       cursor.nanoseconds = fraction * scale;
-      at += recordHeader + caplen;
       handler.packet(cursor);
     }
     return at;

@@ -227,6 +227,12 @@ export class PcapngParser implements RecordParser {
     });
   }
 
+  #wants(offset: number, caplen: number, linkType: number): boolean {
+    const handler = this.#handler;
+    if (handler.wants === undefined) return true;
+    return handler.wants(this.#cursor.bytes, offset, offset + Math.min(caplen, MAXIMUM_SNAPLEN), linkType);
+  }
+
   /**
    * Section 4.3. Options, comments among them, may follow the packet; nothing here reads them. The obsolete Packet
    * Block differs in the interface ID alone, which is a u16 with a u16 drop count after it.
@@ -242,6 +248,7 @@ export class PcapngParser implements RecordParser {
     const arrived = this.#interfaces[id];
     if (arrived === undefined) return this.#unknownInterface(id);
     if (caplen > total - EMPTY_PACKET) return this.#doesNotFit(caplen, total);
+    if (!this.#wants(at + 28, caplen, arrived.shown.linkType)) return;
     const cursor = this.#cursor;
     cursor.offset = at + 28;
     cursor.caplen = Math.min(caplen, MAXIMUM_SNAPLEN);
@@ -263,6 +270,7 @@ export class PcapngParser implements RecordParser {
     if (arrived === undefined) return this.#unknownInterface(0);
     const caplen = Math.min(len, arrived.shown.snaplen || len);
     if (caplen > total - EMPTY_SIMPLE_PACKET) return this.#doesNotFit(caplen, total);
+    if (!this.#wants(at + 12, caplen, arrived.shown.linkType)) return;
     const cursor = this.#cursor;
     cursor.offset = at + 12;
     cursor.caplen = Math.min(caplen, MAXIMUM_SNAPLEN);
