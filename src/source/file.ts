@@ -1,7 +1,7 @@
 /**
  * A capture file, or standard input, as a stream of chunks. gzip is recognised by its first octets.
  */
-import { close, fstatSync, open, read } from 'node:fs';
+import { close, constants, fstatSync, open, read } from 'node:fs';
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
@@ -33,21 +33,22 @@ export async function* readCapture(path: string, signal: AbortSignal): AsyncGene
 
   let fd: number;
   try {
-    fd = await promisify(open)(path, 'r');
+    // Not waiting for a FIFO's writer: the thread that waits could not be interrupted, and the exit would wait for it.
+    fd = await promisify(open)(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     throw new SourceError(`${path}: ${reason(error)}`);
   }
   const status = fstatSync(fd);
   if (status.isDirectory()) throw new SourceError(`${path}: is a directory, not a capture file`);
-  if (status.isFile()) {
-    yield* readRegularFile(fd, path, signal);
-  } else {
-    // A FIFO, or <(command): through the event loop, so that waiting for it can be interrupted.
+  if (status.isFIFO()) {
+    // Or <(command): through the event loop, so that waiting for its writer can be interrupted.
     yield* readStream(new Socket({ fd, writable: false }), path, signal);
+  } else {
+    yield* readFile(fd, path, signal);
   }
 }
 
-async function* readRegularFile(fd: number, path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+async function* readFile(fd: number, path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   try {
     const blocks = readBlocks(fd, path, signal);
     const first = await blocks.next();
@@ -155,6 +156,7 @@ function reason(error: unknown): string {
     case 'Z_DATA_ERROR':
       return `damaged gzip data (${message}); what was before it is above`;
     default:
-      return message;
+      // `ENXIO: no such device or address, open '/dev/tty'`
+      return message.replace(/^E[A-Z0-9]+: /, '').replace(/, [a-z]+(?: '.*')?$/, '');
   }
 }
