@@ -35,8 +35,8 @@ export class Replay implements Run {
     const name = this.#path === '-' ? 'standard input' : this.#path;
     try {
       for await (const chunk of readCapture(this.#path, signal)) {
-        this.hasStarted = true;
         reader.push(chunk);
+        this.hasStarted = reader.format !== null;
         this.#output.flush();
         await this.#output.drained();
         if (signal.aborted || reader.damage !== null) break;
