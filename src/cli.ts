@@ -113,16 +113,24 @@ function commandLine(): { program: Command; timeStamps: () => number } {
     .version(version(), '-V, --version')
     .helpOption('-h, --help')
     .exitOverride()
-    .configureOutput({ outputError: (text) => say(text.trim().replace(/^error: /, '')) });
+    .configureOutput({
+      outputError: (text) =>
+        say(
+          text
+            .trim()
+            .replace(/^error: /, '')
+            .replaceAll('\n', ' '),
+        ),
+    });
   program.on('option:t', () => timeStamps++);
   return { program, timeStamps: () => timeStamps };
 }
 
 class UsageError extends Error {}
 
-/** A word for the shell, quoted where it must be. */
+/** A word for the shell, quoted where it must be; without backslashes, which are escaped on standard error. */
 function shellWord(word: string): string {
-  return /^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+  return /^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`;
 }
 
 function watchOptions(options: CliOptions, expression: string, timeStamps: number): WatchOptions {

@@ -167,7 +167,7 @@ export class EventPipeline {
 
   /** Prints what still waits, as unknown, and takes nothing more. */
   end(): void {
-    while (this.#head < this.#waiting.length) this.#giveUpOldest();
+    while (this.#head < this.#waiting.length) this.#giveUpOldest('the watch ended before it was looked up');
     this.#ended = true;
   }
 
@@ -250,7 +250,7 @@ export class EventPipeline {
     }
     const entry: WaitingEvent = { event, description, ready: false };
     this.#waiting.push(entry);
-    if (this.#waiting.length - this.#head > MAX_WAITING) this.#giveUpOldest();
+    this.#bound();
     void this.#await(entry, result);
   }
 
@@ -272,22 +272,28 @@ export class EventPipeline {
       return;
     }
     this.#waiting.push({ event, description, ready: true });
-    if (this.#waiting.length - this.#head > MAX_WAITING) this.#giveUpOldest();
+    this.#bound();
   }
 
-  #giveUpOldest(): void {
+  #bound(): void {
+    if (this.#waiting.length - this.#head <= MAX_WAITING) return;
+    if (!this.#waiting[this.#head]!.ready) this.counts.notLookedUp++;
+    this.#giveUpOldest('too many look-ups at once');
+  }
+
+  #giveUpOldest(why: string): void {
     const oldest = this.#waiting[this.#head]!;
-    if (!oldest.ready) {
-      oldest.ready = true;
-      oldest.event.note = 'too many look-ups at once';
-      this.counts.notLookedUp++;
-    }
-    this.#leave();
+    if (!oldest.ready) oldest.event.note = why;
+    oldest.ready = true;
+    this.#release();
+  }
+
+  #leave(): void {
+    if (!this.#inChunk) this.#release();
   }
 
   /** Lets all events go that are ready and have none before them that is not. */
-  #leave(): void {
-    if (this.#inChunk) return;
+  #release(): void {
     for (;;) {
       const next = this.#waiting[this.#head];
       if (next === undefined || !next.ready) break;

@@ -18,7 +18,6 @@ const LAST_LOOKUPS_MS = 300;
 export class Live implements Run {
   readonly #options: WatchOptions;
   readonly #pipeline: EventPipeline;
-  readonly #output: Output;
   readonly #attribution: HostAttribution | null;
   readonly #stop: AbortController;
   readonly #capture: LiveCapture;
@@ -35,7 +34,6 @@ export class Live implements Run {
     const { device, expression, allIcmp, bufferKib } = options;
     this.#options = options;
     this.#pipeline = pipeline;
-    this.#output = output;
     this.#attribution = attribution;
     this.#stop = stop;
     this.#yardstick = new Yardstick(pipeline.counts.errorsAddressedHere, whyNoYardstick(options));
@@ -55,10 +53,7 @@ export class Live implements Run {
 
   /** The yardstick is read before the capture ends, so that nothing comes between. */
   stop(): void {
-    void this.#yardstick.end().finally(() => {
-      this.#stop.abort();
-      this.#output.hurry();
-    });
+    void this.#yardstick.end().finally(() => this.#stop.abort());
   }
 
   async run(): Promise<number> {
@@ -93,13 +88,14 @@ export class Live implements Run {
       case 'opened':
         if (this.hasStarted) return; // `up` follows
         this.hasStarted = true;
+        // Before it is said: what comes from then on is counted.
+        await this.#yardstick.begin();
         say(
           `listening on ${device}, link-type ${notice.linkType.replace(/^LINKTYPE_/, '')}, snapshot length ${notice.snaplen} bytes`,
         );
         if (notice.stock) {
           say('cap is not patched: time stamps are when a packet is read, and dropped packets are not counted');
         }
-        await this.#yardstick.begin();
         break;
       case 'down':
         say(`${device}: ${notice.message}; waiting for it to come back`);
@@ -148,7 +144,7 @@ function explain(error: CaptureError, { device, expression }: WatchOptions): str
   if (reason === 'died') return message;
   if (/permi(ssion|tted)/i.test(message)) return `${device}: ${message}; capturing needs root: sudo udpicmp-watch`;
   if (/rejects all packets/i.test(message)) {
-    const port = /\bport\s+(\S+)/.exec(expression)?.[1];
+    const port = /\bport\s+([\w-]+)/.exec(expression)?.[1];
     const hint =
       port === undefined ? '' : `; an ICMP error has no port of its own: for the quoted one, use --port ${port}`;
     return `the filter "${expression}" and ICMP exclude each other${hint}`;

@@ -24,7 +24,6 @@ export class Replay implements Run {
 
   stop(): void {
     this.#stop.abort();
-    this.#output.hurry();
   }
 
   async run(): Promise<number> {

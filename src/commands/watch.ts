@@ -44,9 +44,6 @@ export interface Run {
   summary(): string[];
 }
 
-/** How long the reader of standard output may take for what is still to be written at the end. */
-const LAST_WRITES_MS = 300;
-
 /** Watches until the source ends, a signal comes, or enough events were shown. Returns the exit status. */
 export async function watch(options: WatchOptions): Promise<number> {
   const stopped = new AbortController();
@@ -74,6 +71,7 @@ export async function watch(options: WatchOptions): Promise<number> {
   const onSignal = (): void => {
     if (stopped.signal.aborted) process.exit(0); // asked twice: at once
     run.stop();
+    output.hurry();
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
   process.on('SIGUSR1', summary);
@@ -81,7 +79,7 @@ export async function watch(options: WatchOptions): Promise<number> {
   const status = await run.run();
   pipeline.end();
   if (options.summary && run.hasStarted) summary();
-  await output.finish(LAST_WRITES_MS);
+  await output.finish();
   return output.error === null || output.error.code === 'EPIPE' ? status : 1;
 }
 

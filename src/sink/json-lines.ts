@@ -52,7 +52,7 @@ function socketsJson(sockets: readonly SocketIdentity[]): string {
   if (sockets.length === 0) return '[]';
   let json = knownSockets.get(sockets);
   if (json === undefined) {
-    json = octetsOf(JSON.stringify(sockets));
+    json = jsonOctets(sockets);
     knownSockets.set(sockets, json);
   }
   return json;
@@ -66,9 +66,21 @@ function quoted(text: string | null): string {
   if (text === null) return 'null';
   let json = knownTexts.get(text);
   if (json === undefined) {
-    json = octetsOf(JSON.stringify(text));
+    json = jsonOctets(text);
     if (knownTexts.size >= CACHED_TEXTS) knownTexts.clear();
     knownTexts.set(text, json);
   }
   return json;
+}
+
+/** What JSON.stringify leaves as it is and a terminal would act on, or a reader not see. */
+const UNPRINTABLE = /[\x7f-\x9f\u2028\u2029]|\p{Cf}/gu;
+
+function jsonOctets(value: unknown): Octets {
+  const json = JSON.stringify(value).replace(UNPRINTABLE, (character) =>
+    Array.from({ length: character.length }, (_, unit) => {
+      return `\\u${character.charCodeAt(unit).toString(16).padStart(4, '0')}`;
+    }).join(''),
+  );
+  return octetsOf(json);
 }

@@ -5,6 +5,9 @@ import type { Writable } from 'node:stream';
 
 const FLUSH_AT = 64 * 1024;
 
+/** What the reader may take for the last of it when the program was told to end. */
+const LAST_WRITES_MS = 300;
+
 /**
  * What is written are octets, as a string with one character for each. One character beyond Latin-1 would make V8 keep
  * the whole of a string in two octets a character, and encoding that takes four times as long.
@@ -26,6 +29,8 @@ export class Output {
   #pending = '';
   #waiting: (() => void)[] = [];
   #hurries = false;
+  /** Resolves some time after `hurry`. */
+  readonly #hurried = deferred();
   #soon: NodeJS.Immediate | undefined;
 
   /** `onError` is called once, when a write fails; after that everything written is dropped. */
@@ -71,20 +76,22 @@ export class Output {
     await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
-  /** From now on nobody waits for the reader: the program ends. */
+  /** From now on nobody waits for the reader: the program was told to end. */
   hurry(): void {
+    if (this.#hurries) return;
     this.#hurries = true;
     this.#release();
+    setTimeout(() => this.#hurried.resolve(), LAST_WRITES_MS);
   }
 
-  /** Writes what is left, and gives the reader that many milliseconds to take it. */
-  async finish(milliseconds: number): Promise<void> {
+  /** Writes what is left, and resolves when the reader has taken it, or has had its time after `hurry`. */
+  async finish(): Promise<void> {
     this.flush();
     if (this.#error !== null || this.#stream.writableLength === 0) return;
-    await new Promise<void>((resolve) => {
-      setTimeout(resolve, milliseconds);
-      this.#waiting.push(resolve);
+    const taken = new Promise<void>((resolve) => {
+      this.#stream.write('', () => resolve());
     });
+    await Promise.race([taken, this.#hurried.promise]);
   }
 
   #release(): void {
@@ -92,4 +99,12 @@ export class Output {
     this.#waiting = [];
     for (const resolve of waiting) resolve();
   }
+}
+
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve!: () => void;
+  const promise = new Promise<void>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
 }

@@ -128,12 +128,14 @@ async function* gunzip(compressed: AsyncIterable<Buffer>, name: string): AsyncGe
   const gunzipper = createGunzip();
   const plain: Buffer[] = [];
   gunzipper.on('data', (chunk: Buffer) => plain.push(chunk));
-  gunzipper.on('error', () => {}); // gunzipper.errored is looked at below
+  // A write that fails is not called back: the stream ends with the error instead.
+  const failed = new Promise<void>((resolve) => gunzipper.on('error', () => resolve()));
   for await (const chunk of compressed) {
     for (let at = 0; at < chunk.length && gunzipper.errored === null; at += PIECE) {
-      await new Promise<void>((resolve) => {
+      const written = new Promise<void>((resolve) => {
         gunzipper.write(chunk.subarray(at, at + PIECE), () => resolve());
       });
+      await Promise.race([written, failed]);
       yield* plain.splice(0);
     }
     if (gunzipper.errored !== null) break;

@@ -1,0 +1,188 @@
+import { describe, expect, test } from 'vitest';
+import type { IcmpEvent, ProcessIdentity, SocketIdentity } from '../../src/event.ts';
+import { textSink, type TextLayout } from '../../src/sink/text.ts';
+
+const PROCESS: ProcessIdentity = {
+  pid: 4711,
+  fd: 7,
+  comm: 'gateway',
+  exe: '/opt/gateway',
+  cmdline: '/opt/gateway -c gw.toml',
+  started: '2026-11-20T08:12:09Z',
+  container: 'c0ffee',
+  unit: 'gateway.service',
+};
+const SOCKET: SocketIdentity = {
+  inode: 34_876,
+  state: 'connected',
+  family: 4,
+  local: '192.0.2.10:40000',
+  remote: '192.0.2.20:9999',
+  uid: 33,
+  netns: null,
+  recverr: null,
+  processes: [PROCESS],
+};
+const EVENT: IcmpEvent = {
+  seconds: 0,
+  nanoseconds: 0,
+  nanosecondResolution: false,
+  interface: 'eth0',
+  direction: 'in',
+  icmp: { version: 4, type: 3, code: 3, name: 'port-unreachable', src: '192.0.2.20', dst: '192.0.2.10', length: 37 },
+  flow: { protocol: 'udp', src: '192.0.2.10', sport: 40_000, dst: '192.0.2.20', dport: 9999, ipId: 1 },
+  errno: 'ECONNREFUSED',
+  outcome: 'reported',
+  match: 'connected',
+  sockets: [SOCKET],
+};
+const TUPLE = '192.0.2.10:40000 > 192.0.2.20:9999';
+
+function printed(event: IcmpEvent, layout: TextLayout = 'two-line', verbose = false): string {
+  const octets = textSink({ layout, timeStamp: 1, verbose }).format(event, 'IP …'.slice(0, 2));
+  // oxlint-disable-next-line no-control-regex -- all that one octet can be
+  expect(octets).not.toMatch(/[^\x00-\xff]/);
+  return Buffer.from(octets, 'latin1').toString('utf8');
+}
+
+/** The second line. */
+function second(changes: Partial<IcmpEvent>, verbose = false): string {
+  const [first, line, ...rest] = printed({ ...EVENT, ...changes }, 'two-line', verbose).split('\n');
+  expect([first, ...rest]).toEqual(['IP', '']);
+  expect(line?.[0]).toBe('\t');
+  return line!.slice(1);
+}
+
+const UNCONNECTED: SocketIdentity = { ...SOCKET, state: 'unconnected' };
+const ORPHAN: SocketIdentity = { ...SOCKET, processes: [] };
+
+test.each<[string, Partial<IcmpEvent>, string]>([
+  ['reported', {}, 'ECONNREFUSED → gateway[4711] fd 7, connected: its next call fails'],
+  [
+    'queued',
+    { outcome: 'queued', match: 'bound' },
+    'ECONNREFUSED → gateway[4711] fd 7, bound: it is in its error queue',
+  ],
+  [
+    'pmtu',
+    { errno: 'EMSGSIZE', outcome: 'pmtu', match: 'wildcard' },
+    'EMSGSIZE → gateway[4711] fd 7, wildcard: only the path MTU changes',
+  ],
+  [
+    'ignored, not connected, IP_RECVERR unknown',
+    { outcome: 'ignored', match: 'wildcard', sockets: [UNCONNECTED] },
+    'ECONNREFUSED → gateway[4711] fd 7, wildcard: not connected, it hears of it only with IP_RECVERR',
+  ],
+  [
+    'ignored, not connected, without IP_RECVERR',
+    { outcome: 'ignored', match: 'bound', sockets: [{ ...UNCONNECTED, recverr: false }] },
+    'ECONNREFUSED → gateway[4711] fd 7, bound: not connected, it does not hear of it',
+  ],
+  [
+    'ignored, not fatal',
+    { errno: 'EHOSTUNREACH', outcome: 'ignored' },
+    'EHOSTUNREACH → gateway[4711] fd 7, connected: not fatal, it hears of it only with IP_RECVERR',
+  ],
+  [
+    'ignored, no errno',
+    { errno: null, outcome: 'ignored' },
+    'no errno → gateway[4711] fd 7, connected: the kernel tells no socket',
+  ],
+  [
+    'no socket, with a note',
+    { outcome: 'no-socket', match: 'none', sockets: [], note: 'closed 12 ms ago' },
+    'ECONNREFUSED → no socket here has it now (closed 12 ms ago)',
+  ],
+  ['not local', { outcome: 'not-local', match: 'none', sockets: [] }, 'ECONNREFUSED → not sent from here'],
+  [
+    'sent by this host, and nobody listens',
+    { direction: 'out', outcome: 'not-local', match: 'none', sockets: [] },
+    'ECONNREFUSED → sent by this host: nothing here listens there now',
+  ],
+  [
+    'sent by this host, and somebody listens by now',
+    { direction: 'out', outcome: 'not-local', match: 'wildcard' },
+    'ECONNREFUSED → sent by this host: gateway[4711] fd 7 listens there now',
+  ],
+  ['unknown', { outcome: 'unknown', match: null, note: 'a replay' }, 'ECONNREFUSED → unknown: a replay'],
+  [
+    'a socket that no process holds',
+    { sockets: [ORPHAN] },
+    'ECONNREFUSED → a socket of uid 33 without a known process, connected: its next call fails',
+  ],
+  [
+    'a process without a name',
+    { sockets: [{ ...SOCKET, processes: [{ ...PROCESS, comm: null }] }] },
+    'ECONNREFUSED → ?[4711] fd 7, connected: its next call fails',
+  ],
+])('%s', (_name, changes, expected) => {
+  expect(second(changes)).toBe(`${TUPLE}  ${expected}`);
+});
+
+test('seen on one interface says nothing, on several all of them', () => {
+  expect(second({ interfaces: ['eth0'] })).toMatch(/next call fails$/);
+  expect(second({ interfaces: ['eth0', 'br0'] })).toMatch(/next call fails \(seen on eth0, br0\)$/);
+});
+
+test('several owners are named up to four, the others counted', () => {
+  const owner = (pid: number): ProcessIdentity => ({ ...PROCESS, pid });
+  const sockets = [
+    { ...SOCKET, processes: [owner(1), owner(2)] },
+    { ...SOCKET, processes: [owner(3), owner(4), owner(5)] },
+    ORPHAN,
+  ];
+  const four = 'gateway[1] fd 7 or gateway[2] fd 7 or gateway[3] fd 7 or gateway[4] fd 7';
+  expect(second({ sockets })).toContain(`→ ${four} or 2 more, connected`);
+  sockets.splice(1, 2, { ...SOCKET, processes: [owner(3), owner(4)] });
+  expect(second({ sockets })).toContain(`→ ${four}, connected`);
+});
+
+test.each<[string, IcmpEvent['flow'], string]>([
+  ['IPv6', { protocol: 'udp', src: '2001:db8::1', sport: 1, dst: '::1', dport: 2 }, '[2001:db8::1]:1 > [::1]:2'],
+  ['ports not quoted', { ...EVENT.flow!, sport: null, dport: null }, '192.0.2.10:? > 192.0.2.20:?'],
+  ['a port 0', { ...EVENT.flow!, sport: 0 }, '192.0.2.10:0 > 192.0.2.20:9999'],
+])('the tuple: %s', (_name, flow, expected) => {
+  expect(second({ flow: flow! })).toMatch(`${expected}  ECONNREFUSED`);
+});
+
+test('-v tells what is known of the process, and no more', () => {
+  const known = 'uid 33, gateway.service, container c0ffee, since 2026-11-20T08:12:09Z, /opt/gateway -c gw.toml';
+  expect(second({}, true)).toBe(
+    `${TUPLE}  ECONNREFUSED → gateway[4711] fd 7 {${known}}, connected: its next call fails`,
+  );
+  const processes = [{ ...PROCESS, cmdline: null, started: null, container: null, unit: null }];
+  expect(second({ sockets: [{ ...SOCKET, processes }] }, true)).toContain('fd 7 {uid 33}, connected');
+});
+
+describe('the layouts', () => {
+  const attribution = `${TUPLE}  ECONNREFUSED → gateway[4711] fd 7, connected: its next call fails`;
+  const { outcome: _outcome, ...unattributed } = EVENT;
+  test.each<[TextLayout, string, string]>([
+    ['two-line', `IP\n\t${attribution}\n`, 'IP\n'],
+    ['oneline', `IP  ${attribution}\n`, 'IP\n'],
+    ['plain', 'IP\n', 'IP\n'],
+  ])('%s', (layout, withOutcome, without) => {
+    expect(printed(EVENT, layout)).toBe(withOutcome);
+    expect(printed(unattributed, layout)).toBe(without);
+  });
+});
+
+test.each([
+  ['escape sequences', '\x1b[2J\x9b31m\x07', '\\x1b[2J\\x9b31m\\x07'],
+  ['a second line', 'x\n\t192.0.2.1:1 > 192.0.2.2:2  EPERM', 'x\\x0a\\x09192.0.2.1:1 > 192.0.2.2:2  EPERM'],
+  ['bidirectional marks', 'a\u202eb\u2066c', 'a\\u{202e}b\\u{2066}c'],
+  ['forged escapes', '\\x1b', '\\\\x1b'],
+  ['lone surrogates', '\ud800', '\\u{d800}'],
+  ['names in any script', 'größe-日本-😀', 'größe-日本-😀'],
+])('hostile names: %s', (_name, hostile, escaped) => {
+  const process = { ...PROCESS, comm: hostile, cmdline: hostile, unit: hostile, container: hostile, exe: hostile };
+  const sockets = [{ ...SOCKET, processes: [process] }];
+  const line = second({ sockets, note: hostile, interfaces: ['eth0', hostile] }, true);
+  expect(line).toBe(
+    `${TUPLE}  ECONNREFUSED → ${escaped}[4711] fd 7 {uid 33, ${escaped}, container ${escaped}, ` +
+      `since 2026-11-20T08:12:09Z, ${escaped}}, connected: its next call fails (${escaped}) (seen on eth0, ${escaped})`,
+  );
+  // oxlint-disable-next-line no-control-regex -- they are what is looked for
+  expect(line).not.toMatch(/[\x00-\x1f\x7f-\x9f]|\p{Cf}|\p{Cs}/u);
+  expect(second({ outcome: 'unknown', note: hostile })).toBe(`${TUPLE}  ECONNREFUSED → unknown: ${escaped}`);
+});

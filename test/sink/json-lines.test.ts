@@ -1,0 +1,234 @@
+import { readFileSync } from 'node:fs';
+import { PassThrough } from 'node:stream';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import addFormats from 'ajv-formats';
+import { expect, test } from 'vitest';
+import schema from '../../src/event.schema.json' with { type: 'json' };
+import type { IcmpEvent, ProcessIdentity, SocketIdentity } from '../../src/event.ts';
+import { EventPipeline } from '../../src/event-pipeline.ts';
+import { SavefileReader } from '../../src/savefile/reader.ts';
+import { jsonLine } from '../../src/sink/json-lines.ts';
+import { Output } from '../../src/sink/output.ts';
+import { captures, FIXTURES } from '../command.ts';
+
+const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true });
+addFormats.default(ajv, ['ipv4', 'ipv6']);
+const validate = ajv.compile(schema);
+
+/** The octets that are written, as text; exactly one line. */
+function lineOf(event: IcmpEvent, host: string | null = 'web-3'): string {
+  const text = Buffer.from(jsonLine(event, host), 'latin1').toString('utf8');
+  expect(text.endsWith('\n')).toBe(true);
+  expect(text.slice(0, -1)).not.toMatch(/[\r\n]/);
+  return text.slice(0, -1);
+}
+
+function expectValid(line: string): void {
+  const event: unknown = JSON.parse(line);
+  if (!validate(event)) expect.fail(`${ajv.errorsText(validate.errors)}\n${line}`);
+}
+
+/** What `--json -r FILE` writes. */
+function linesOfCapture(name: string, allIcmp: boolean): string[] {
+  let text = '';
+  const stream = new PassThrough().on('data', (octets: Buffer) => (text += octets.toString('utf8')));
+  const output = new Output(stream, (error) => expect.fail(error.message));
+  const pipeline = new EventPipeline({
+    output,
+    sink: { printsCount: true, describe: () => '', format: (event) => jsonLine(event, null) },
+    attribution: null,
+    whyUnknown: 'a replay has no socket table',
+    selection: { hosts: [], ports: [], pids: [], comms: [], errnos: [] },
+    allIcmp,
+    once: false,
+    lineBuffered: false,
+    maxEvents: Infinity,
+    onMaxEvents: () => {},
+  });
+  const reader = new SavefileReader({ packet: (cursor) => pipeline.packet(cursor) });
+  reader.push(readFileSync(FIXTURES + name));
+  reader.end();
+  pipeline.end();
+  output.flush();
+  stream.read();
+  return text.split('\n').slice(0, -1);
+}
+
+test.each([
+  ['--json', false],
+  ['--json --all-icmp', true],
+])('%s: every line of every fixture is valid by the schema', (_name, allIcmp) => {
+  let lines = 0;
+  for (const name of captures()) {
+    for (const line of linesOfCapture(name, allIcmp)) {
+      expectValid(line);
+      lines++;
+    }
+  }
+  expect(lines).toBeGreaterThan(200);
+});
+
+const PROCESS: ProcessIdentity = {
+  pid: 1_285_966,
+  fd: 7,
+  comm: 'gateway',
+  exe: '/opt/gateway',
+  cmdline: '/opt/gateway -c /etc/gw.toml',
+  started: '2026-11-20T08:12:09Z',
+  container: null,
+  unit: 'gateway.service',
+};
+const SOCKET: SocketIdentity = {
+  inode: 34_876,
+  state: 'connected',
+  family: 4,
+  local: '172.16.0.62:62651',
+  remote: '172.16.0.46:29999',
+  uid: 0,
+  netns: 4_026_531_840,
+  recverr: false,
+  processes: [PROCESS],
+};
+const EVENT: IcmpEvent = {
+  seconds: Date.parse('2026-11-23T17:01:14Z') / 1000,
+  nanoseconds: 75_617_000,
+  nanosecondResolution: false,
+  interface: 'eth0',
+  direction: 'in',
+  icmp: { version: 4, type: 3, code: 3, name: 'port-unreachable', src: '172.16.0.46', dst: '172.16.0.62', length: 37 },
+  flow: { protocol: 'udp', src: '172.16.0.62', sport: 62_651, dst: '172.16.0.46', dport: 29_999, ipId: 27_828 },
+  errno: 'ECONNREFUSED',
+  outcome: 'reported',
+  match: 'connected',
+  sockets: [SOCKET],
+  count: 4,
+};
+
+test('the event that the documentation shows, key by key', () => {
+  expect(lineOf(EVENT)).toBe(
+    '{"v":1,"host":"web-3","time":"2026-11-23T17:01:14.075617Z","interface":"eth0","direction":"in",' +
+      '"icmp":{"version":4,"type":3,"code":3,"name":"port-unreachable","src":"172.16.0.46","dst":"172.16.0.62","length":37},' +
+      '"flow":{"protocol":"udp","src":"172.16.0.62","sport":62651,"dst":"172.16.0.46","dport":29999,"ipId":27828},' +
+      '"errno":"ECONNREFUSED","outcome":"reported","match":"connected",' +
+      '"sockets":[{"inode":34876,"state":"connected","family":4,' +
+      '"local":"172.16.0.62:62651","remote":"172.16.0.46:29999","uid":0,"netns":4026531840,"recverr":false,' +
+      '"processes":[{"pid":1285966,"fd":7,"comm":"gateway","exe":"/opt/gateway","cmdline":"/opt/gateway -c /etc/gw.toml",' +
+      '"started":"2026-11-20T08:12:09Z","container":null,"unit":"gateway.service"}]}],' +
+      '"count":4}',
+  );
+  expectValid(lineOf(EVENT));
+});
+
+const UNKNOWN_PROCESS: ProcessIdentity = {
+  ...PROCESS,
+  comm: null,
+  exe: null,
+  cmdline: null,
+  started: null,
+  unit: null,
+};
+const { remote: _, ...UNCONNECTED } = {
+  ...SOCKET,
+  state: 'unconnected' as const,
+  family: 6 as const,
+  local: '[::]:9',
+  netns: null,
+  recverr: null,
+  processes: [UNKNOWN_PROCESS, PROCESS],
+};
+const BARE: IcmpEvent = {
+  seconds: 0,
+  nanoseconds: 0,
+  nanosecondResolution: true,
+  interface: null,
+  direction: null,
+  icmp: { ...EVENT.icmp, version: 6, src: 'fe80::1', dst: '::ffff:1.2.3.4' },
+};
+
+test.each<[string, IcmpEvent, Record<string, unknown>]>([
+  [
+    'nothing but ICMP',
+    BARE,
+    { v: 1, host: 'web-3', time: '1970-01-01T00:00:00.000000000Z', interface: null, direction: null, icmp: BARE.icmp },
+  ],
+  [
+    'a flow without ports',
+    { ...BARE, flow: { protocol: '253', src: '::', dst: '::1' } },
+    { flow: { protocol: '253', src: '::', dst: '::1' } },
+  ],
+  [
+    'ports that were not quoted, no errno, no socket, a note',
+    {
+      ...EVENT,
+      flow: { ...EVENT.flow!, sport: null, dport: null },
+      errno: null,
+      outcome: 'unknown',
+      match: null,
+      sockets: [],
+      note: 'cut',
+    },
+    { flow: { ...EVENT.flow, sport: null, dport: null }, errno: null, match: null, sockets: [], note: 'cut' },
+  ],
+  [
+    'several sockets and processes, much unknown',
+    { ...EVENT, sockets: [SOCKET, UNCONNECTED] },
+    { sockets: [SOCKET, UNCONNECTED] },
+  ],
+  [
+    'seen on several interfaces',
+    { ...EVENT, interfaces: ['eth0', 'br0'] },
+    { interface: 'eth0', interfaces: ['eth0', 'br0'] },
+  ],
+  ['a time that RFC 3339 cannot write', { ...EVENT, seconds: 1e12 }, { time: null }],
+])('valid, and as it came: %s', (_name, event, expected) => {
+  const line = lineOf(event);
+  expectValid(line);
+  expect(JSON.parse(line)).toMatchObject(expected);
+  expect(line).toBe(JSON.stringify(JSON.parse(line)));
+});
+
+const HOSTILE: [string, string][] = [
+  ['control characters', '\x00\x07\b\t\n\r\x1b[2J\x1b]0;owned\x07'],
+  ['DEL and C1 controls', '\x7f\x85\x9b31m'],
+  ['quotes and backslashes', '"\\" \\u0041 ",\\"pid\\":1,"\''],
+  ['lone surrogates', 'a\ud800b\udc00c\udbff'],
+  ['line and paragraph separators', 'a\u2028b\u2029c'],
+  ['bidirectional marks', 'a\u202eb\u2066c\u200f'],
+  ['beyond Latin-1 and beyond the BMP', 'größe → 日本 😀👩\u200d👩'],
+  ['one MiB', '\u0001"é😀'.repeat(131_072)],
+];
+
+/** The event with `text` wherever text of others may stand, and as the host's name. */
+function hostileEvent(text: string): IcmpEvent {
+  const process = { ...PROCESS, comm: text, exe: text, cmdline: text, container: text, unit: text };
+  return {
+    ...EVENT,
+    interface: text,
+    interfaces: [text, text],
+    note: text,
+    sockets: [{ ...SOCKET, processes: [process] }],
+  };
+}
+
+test.each(HOSTILE)('hostile text comes back as it was: %s', (_name, text) => {
+  const event = hostileEvent(text);
+  const line = lineOf(event, text);
+  expectValid(line);
+  const { seconds: _s, nanoseconds: _n, nanosecondResolution: _r, ...fields } = event;
+  expect(JSON.parse(line)).toEqual({ v: 1, host: text, time: '2026-11-23T17:01:14.075617Z', ...fields });
+  // Names are kept for the next event.
+  expect(lineOf(event, text)).toBe(line);
+});
+
+test.each(HOSTILE)('a terminal sees nothing but text: %s', (_name, text) => {
+  const line = lineOf(hostileEvent(text), text);
+  // oxlint-disable-next-line no-control-regex -- they are what is looked for
+  expect(/[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]|\p{Cf}|\p{Cs}/u.exec(line)?.[0]).toBeUndefined();
+});
+
+test('more names than are kept: each is still its own', () => {
+  for (let n = 0; n < 600; n++) {
+    const name = `veth${n % 300}`;
+    expect(JSON.parse(lineOf({ ...BARE, interface: name }, null))).toMatchObject({ interface: name, host: null });
+  }
+});
