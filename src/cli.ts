@@ -65,6 +65,11 @@ function address(text: string): string {
   return value;
 }
 
+function errnoName(text: string): string {
+  if (!/^E[A-Z]+$/i.test(text)) throw new InvalidArgumentError('It is not the name of an errno, as ECONNREFUSED.');
+  return text.toUpperCase();
+}
+
 function collect<T>(parse: (text: string) => T): (text: string, previous?: T[]) => T[] {
   return (text, previous = []) => [...previous, parse(text)];
 }
@@ -78,7 +83,7 @@ function commandLine(): { program: Command; timeStamps: () => number } {
   let timeStamps = 0;
   const program = new Command('udpicmp-watch')
     .description(
-      'Watches for ICMP errors that answer UDP datagrams, and says which local socket and process each one hit,\n' +
+      'Watches for ICMP errors that answer UDP datagrams, and says which local socket and process each one hit, ' +
         'which errno the kernel hands it, and whether it hears of it at all.',
     )
     .argument('[expression...]', 'a pcap-filter expression, for live capture')
@@ -104,11 +109,7 @@ function commandLine(): { program: Command; timeStamps: () => number } {
     .option('--port <port>', 'only events with that port in the quoted datagram', collect(port))
     .option('--pid <pid>', 'only events that hit that process', collect(positiveInteger))
     .option('--comm <name>', 'only events that hit a process of that name', collect(String))
-    .option(
-      '--errno <name>',
-      'only events with that errno, as ECONNREFUSED',
-      collect((name) => name.toUpperCase()),
-    )
+    .option('--errno <name>', 'only events with that errno, as ECONNREFUSED', collect(errnoName))
     .option('--no-summary', 'no closing statistics on standard error')
     .version(version(), '-V, --version')
     .helpOption('-h, --help')

@@ -78,9 +78,10 @@ export async function watch(options: WatchOptions): Promise<number> {
 
   const status = await run.run();
   pipeline.end();
-  if (options.summary && run.hasStarted) summary();
+  const outputFailed = output.error !== null && output.error.code !== 'EPIPE';
+  if (options.summary && run.hasStarted && !outputFailed) summary();
   await output.finish();
-  return output.error === null || output.error.code === 'EPIPE' ? status : 1;
+  return outputFailed ? 1 : status;
 }
 
 /** What only one of live and replay needs is loaded for it alone: a replay starts 20 ms sooner. */

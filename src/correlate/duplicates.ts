@@ -12,11 +12,11 @@ import { isMalformed } from '../decode/octets.ts';
 const PAYLOAD = 32;
 const UDP_HEADER = 8;
 
-/**
- * Copies come within microseconds of each other; packets are remembered for one to two seconds, or, in a storm, as
- * long as it takes for so many others to come.
- */
-const GENERATION_SECONDS = 1;
+/** Copies come within microseconds of each other, or, where the host is busy, within some milliseconds. */
+const COPY_WITHIN_SECONDS = 0.1;
+
+/** Equal packets that are remembered, and different ones in a generation, of which there are two. */
+const MAX_EQUAL = 1024;
 const GENERATION = 32_768;
 
 /** What is the same in every copy of a packet, and different, mostly, in every other packet. */
@@ -34,13 +34,53 @@ export function copyKey(bytes: Uint8Array, packet: IcmpPacket): string {
   return key;
 }
 
-/** How often a packet was seen: on the first interface alone, or on each, with the interfaces of each event. */
-type Sightings = string[] | { occurrences: Map<string, number>; events: string[][] };
+interface Sighting {
+  /** The time stamp of the first one. */
+  seconds: number;
+  /** Where it was seen, each interface once. */
+  interfaces: string[];
+}
+
+/** The events of equal packets, oldest first, and which of them each interface has yet to see. */
+class EqualPackets {
+  readonly #events: Sighting[];
+  /** Events that were forgotten: the number of #events[0]. */
+  #forgotten = 0;
+  /** The number of the event that the next packet on an interface is a copy of. */
+  readonly #next = new Map<string, number>();
+
+  constructor(first: Sighting) {
+    this.#events = [first];
+    for (const name of first.interfaces) this.#next.set(name, 1);
+  }
+
+  see(interfaceName: string, seconds: number): string[] | null {
+    while (this.#events.length > 0 && (isOver(this.#events[0]!, seconds) || this.#events.length >= MAX_EQUAL)) {
+      this.#events.shift();
+      this.#forgotten++;
+    }
+    const number = Math.max(this.#next.get(interfaceName) ?? 0, this.#forgotten);
+    this.#next.set(interfaceName, number + 1);
+    const event = this.#events[number - this.#forgotten];
+    if (event !== undefined) {
+      event.interfaces.push(interfaceName);
+      return null;
+    }
+    const interfaces = [interfaceName];
+    this.#events.push({ seconds, interfaces });
+    return interfaces;
+  }
+}
+
+/** In both directions: the clock may have been set back. */
+function isOver(sighting: Sighting, seconds: number): boolean {
+  return Math.abs(seconds - sighting.seconds) > COPY_WITHIN_SECONDS;
+}
 
 export class Duplicates {
-  #young = new Map<string, Sightings>();
-  #old = new Map<string, Sightings>();
-  #youngSince = Number.NEGATIVE_INFINITY;
+  /** Most packets are seen once: only for equal ones more is kept. */
+  #young = new Map<string, Sighting | EqualPackets>();
+  #old = new Map<string, Sighting | EqualPackets>();
 
   /**
    * One packet more. Returns the interfaces of its event, to which later sightings will be added; null where it is a
@@ -49,32 +89,22 @@ export class Duplicates {
    * @param seconds its time stamp.
    */
   see(key: string, interfaceName: string, seconds: number): string[] | null {
-    this.#age(seconds);
     const known = this.#young.get(key) ?? this.#old.get(key);
     if (known === undefined) {
       const interfaces = [interfaceName];
-      this.#young.set(key, interfaces);
+      this.#remember(key, { seconds, interfaces });
       return interfaces;
     }
-    const sightings = Array.isArray(known) ? { occurrences: new Map([[known[0]!, 1]]), events: [known] } : known;
-    this.#young.set(key, sightings);
-    const { occurrences, events } = sightings;
-    const occurrence = (occurrences.get(interfaceName) ?? 0) + 1;
-    occurrences.set(interfaceName, occurrence);
-    if (occurrence > events.length) {
-      const interfaces = [interfaceName];
-      events.push(interfaces);
-      return interfaces;
-    }
-    events[occurrence - 1]!.push(interfaceName);
-    return null;
+    const equal = known instanceof EqualPackets ? known : new EqualPackets(known);
+    this.#remember(key, equal);
+    return equal.see(interfaceName, seconds);
   }
 
-  #age(seconds: number): void {
-    const age = Math.abs(seconds - this.#youngSince);
-    if (age <= GENERATION_SECONDS && this.#young.size < GENERATION) return;
-    this.#old = age > 2 * GENERATION_SECONDS ? new Map() : this.#young;
-    this.#young = new Map();
-    this.#youngSince = seconds;
+  #remember(key: string, sighting: Sighting | EqualPackets): void {
+    if (this.#young.size >= GENERATION) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    this.#young.set(key, sighting);
   }
 }

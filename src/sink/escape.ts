@@ -22,6 +22,7 @@ export function escapeText(text: string): string {
 
 /** Names and notes are few and come again and again. */
 const CACHED_TEXTS = 1024;
+const CACHED_LENGTH = 256;
 const printed = new Map<string, Octets>();
 
 /** `escapeText`, as octets to be written. */
@@ -29,6 +30,7 @@ export function printable(text: string): Octets {
   let octets = printed.get(text);
   if (octets === undefined) {
     octets = octetsOf(escapeText(text));
+    if (text.length > CACHED_LENGTH) return octets;
     if (printed.size >= CACHED_TEXTS) printed.clear();
     printed.set(text, octets);
   }

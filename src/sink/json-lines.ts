@@ -60,6 +60,7 @@ function socketsJson(sockets: readonly SocketIdentity[]): string {
 
 /** Names of hosts and interfaces, and notes, are few and come again and again. */
 const CACHED_TEXTS = 256;
+const CACHED_LENGTH = 256;
 const knownTexts = new Map<string, string>();
 
 function quoted(text: string | null): string {
@@ -67,6 +68,7 @@ function quoted(text: string | null): string {
   let json = knownTexts.get(text);
   if (json === undefined) {
     json = jsonOctets(text);
+    if (text.length > CACHED_LENGTH) return json;
     if (knownTexts.size >= CACHED_TEXTS) knownTexts.clear();
     knownTexts.set(text, json);
   }

@@ -125,23 +125,25 @@ function isGzip(octets: Uint8Array): boolean {
  */
 async function* gunzip(compressed: AsyncIterable<Buffer>, name: string): AsyncGenerator<Uint8Array> {
   const PIECE = 16 * 1024;
-  const gunzipper = createGunzip();
+  // What one call to zlib gave is lost when that call fails, hence the small chunks.
+  const gunzipper = createGunzip({ chunkSize: 4096 });
   const plain: Buffer[] = [];
+  let settle = (): void => {};
   gunzipper.on('data', (chunk: Buffer) => plain.push(chunk));
   // A write that fails is not called back: the stream ends with the error instead.
-  const failed = new Promise<void>((resolve) => gunzipper.on('error', () => resolve()));
+  gunzipper.on('error', () => settle());
   for await (const chunk of compressed) {
     for (let at = 0; at < chunk.length && gunzipper.errored === null; at += PIECE) {
-      const written = new Promise<void>((resolve) => {
+      await new Promise<void>((resolve) => {
+        settle = resolve;
         gunzipper.write(chunk.subarray(at, at + PIECE), () => resolve());
       });
-      await Promise.race([written, failed]);
-      yield* plain.splice(0);
+      yield Buffer.concat(plain.splice(0));
     }
     if (gunzipper.errored !== null) break;
   }
   if (gunzipper.errored === null) await finished(gunzipper.end()).catch(() => {});
-  yield* plain;
+  yield Buffer.concat(plain);
   if (gunzipper.errored !== null) throw new SourceError(`${name}: ${reason(gunzipper.errored)}`);
 }
 

@@ -138,7 +138,7 @@ describeLab('the command, live', () => {
     expect(shown(byErrno)).toEqual([['EHOSTUNREACH', one.port, 'one']]);
     // What is hidden is not shown, and was not missed either.
     expect(byErrno.stderr).toContain('1 event shown, 1 attributed to a socket');
-    expect(byErrno.stderr).toMatch(/addressed to this network namespace: [45], of them missed: 0( to 1)?\n/);
+    expect(byErrno.stderr).toMatch(/addressed to this network namespace: [45], of them missed: 0\b/);
     for (const udp of [one, other]) await udp.ask('quit');
   });
 
