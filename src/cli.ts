@@ -141,6 +141,7 @@ function watchOptions(options: CliOptions, expression: string, timeStamps: numbe
         `tcpdump -r ${shellWord(options.read)} -w - ${shellWord(expression)} | udpicmp-watch -r -`,
     );
   }
+  if (options.read === '' || options.interface === '') throw new UsageError('an empty name');
   if (timeStamps > 5) throw new UsageError('-t is given at most five times');
   const layout = options.plain === true ? 'plain' : options.oneline === true ? 'oneline' : 'two-line';
   return {
@@ -175,7 +176,10 @@ async function main(): Promise<number> {
     return await watch(watchOptions(options, program.args.join(' '), timeStamps()));
   } catch (error) {
     if (error instanceof UsageError) say(error.message);
-    else if (!(error instanceof CommanderError)) throw error;
+    else if (!(error instanceof CommanderError)) {
+      say(`unexpected: ${error instanceof Error ? error.message : String(error)}`);
+      return 1;
+    }
     return error instanceof CommanderError && error.exitCode === 0 ? 0 : 2;
   }
 }

@@ -16,8 +16,11 @@ export interface Selection {
 /** The address as the decoder writes it, or null if `text` is none. */
 export function canonicalAddress(text: string): string | null {
   if (isIPv4(text)) return text;
+  // A scope (fe80::1%eth0) is in no packet.
+  if (text.includes('%')) return null;
   try {
-    return new SocketAddress({ address: text, family: 'ipv6' }).address;
+    const { address } = new SocketAddress({ address: text, family: 'ipv6' });
+    return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address;
   } catch {
     return null;
   }

@@ -73,12 +73,12 @@ export class Live implements Run {
   }
 
   summary(): string[] {
-    const { received, dropped, incomplete } = this.#capture.counts;
-    const atLeast = incomplete ? 'at least ' : '';
+    const { counts } = this.#capture;
+    const atLeast = counts?.incomplete === true ? 'at least ' : '';
     const capture =
-      received === null || dropped === null
+      counts === null
         ? 'capture: received and dropped packets unknown (cap is not patched)'
-        : `capture: ${atLeast}${counted(received, 'packet')} received, ${atLeast}${counted(dropped, 'packet')} dropped`;
+        : `capture: ${atLeast}${counted(counts.received, 'packet')} received, ${atLeast}${counted(counts.dropped, 'packet')} dropped`;
     return [capture, this.#yardstick.summary()];
   }
 

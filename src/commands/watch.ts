@@ -49,7 +49,7 @@ export async function watch(options: WatchOptions): Promise<number> {
   const stopped = new AbortController();
   const output = new Output(process.stdout, (error) => {
     if (error.code !== 'EPIPE') say(`standard output: ${error.message}`);
-    stopped.abort();
+    run.stop();
   });
   const { attribution, whyUnknown } = await attributionFor(options);
   const pipeline = new EventPipeline({
@@ -123,7 +123,7 @@ function eventSummary(pipeline: EventPipeline): string[] {
   const lines = [`${counted(shown, 'event')} shown, ${grouped(attributed)} attributed to a socket`];
   if (notLookedUp > 0) lines.push(`${counted(notLookedUp, 'event')} not looked up: too many at once`);
   const { forgotten } = pipeline.flowCounts;
-  if (forgotten > 0) lines.push(`${counted(forgotten, 'flow')} forgotten: their count starts again at 1`);
+  if (forgotten > 0) lines.push(`${counted(forgotten, 'time')} a flow was forgotten: its count starts again at 1`);
   if (malformed > 0) lines.push(`${counted(malformed, 'ICMP packet')} too short or contradictory to be decoded`);
   for (const [linkType, packets] of unsupported) {
     lines.push(`${counted(packets, 'packet')} not read: ${linkTypeName(linkType)} is not a link type that is decoded`);

@@ -75,22 +75,21 @@ interface Question {
 
 /** A table of so many sockets is read at once, in some 100 µs. */
 const SMALL_TABLE = 128;
-/** Milliseconds for which further errors of a flow get the same answer, unchecked: a storm costs a Map hit each. */
-const ANSWER_FOR = 100;
 const MAX_ANSWERS = 65_536;
 /** Tuples looked up before the event loop has a turn. */
 const LOOKUPS_PER_TURN = 500;
 /** Candidates that are named. */
 const MAX_CANDIDATES = 64;
 /** A socket table is used for connected sockets this long, in milliseconds and in times its own cost. */
-const TABLE_FOR = 2_000;
-const TABLE_FOR_COSTS = 50;
+const TABLE_FOR = 100;
+const TABLE_FOR_COSTS = 20;
 
 const ADDRESSES_UNKNOWN = 'whether the address is one of this host could not be found out';
 const NO_SOCKET: Found = { match: 'none', sockets: [] };
 const NOT_LOCAL: Found = { match: 'none', outcome: 'not-local', sockets: [] };
 const TOO_LARGE: Found = { match: null, sockets: [], note: 'the socket table is too large to be read whole' };
 const ADDRESSES_UNREADABLE: Found = { match: null, sockets: [], note: ADDRESSES_UNKNOWN };
+const MAYBE_V6_ONLY = 'or nobody, if the socket is IPV6_V6ONLY';
 const UNREADABLE: Found = { match: null, sockets: [], note: 'the socket table could not be read' };
 const ELSEWHERE: Found = {
   match: null,
@@ -106,8 +105,8 @@ export class HostAttribution {
   readonly #addresses: LocalAddresses;
   /** The inode of this network namespace. */
   readonly #netns: number | null;
-  /** Answers that may be given again, by tuple. */
-  readonly #answers = new Map<string, { found: Found; until: number }>();
+  /** Answers for the packets that came together, by tuple: a storm on one flow costs a Map hit each. */
+  readonly #answers = new Map<string, { found: Found; foundAt: number }>();
   /** By the clock given; what a table read from then on lacks was not there when the packets came. */
   #arrival = Number.POSITIVE_INFINITY;
   /** The questions that wait for the next read of the socket table. */
@@ -206,7 +205,7 @@ export class HostAttribution {
   #find(tuple: LookupTuple): Found | Promise<Found> {
     const key = `${tuple.local} ${tuple.localPort} ${tuple.remote} ${tuple.remotePort}`;
     const answer = this.#answers.get(key);
-    if (answer !== undefined && this.#now() < answer.until) return answer.found;
+    if (answer !== undefined && answer.foundAt >= this.#arrival) return answer.found;
     const table = this.#tables.at(this.#arrival);
     if (table === null) return this.#findKnown(key, tuple) ?? this.#findFresh(key, tuple);
     const local = this.#addresses.check(tuple.local);
@@ -313,8 +312,9 @@ export class HostAttribution {
     const isLocal = this.#addresses.isLocal(tuple.local);
     if (match !== 'none') {
       const holders = this.#knownHolders(sockets);
-      if (holders !== null && isLocal !== null) return this.#remember(key, this.#held(match, sockets, holders));
-      return this.#findHolders(key, match, sockets, isLocal === null);
+      if (holders !== null && isLocal !== null && !isMaybeV6Only(match, sockets, tuple))
+        return this.#remember(key, this.#held(match, sockets, holders));
+      return this.#findHolders(key, tuple, match, sockets, isLocal === null);
     }
     if (table.cut) return TOO_LARGE;
     return isLocal === null ? ADDRESSES_UNREADABLE : NO_SOCKET;
@@ -322,17 +322,23 @@ export class HostAttribution {
 
   async #findHolders(
     key: string,
+    tuple: LookupTuple,
     match: Match,
     sockets: readonly UdpSocket[],
     addressesUnknown: boolean,
   ): Promise<Found> {
     const named = sockets.slice(0, MAX_CANDIDATES);
     const holders = await Promise.all(named.map(({ inode }) => this.#processes.holders(inode)));
-    const identities = named.map((socket, index) => this.#identity(socket, holders[index] ?? []));
+    const all = named.map((socket, index) => this.#identity(socket, holders[index] ?? []));
+    // Of several candidates, those that nobody holds any more were closed while the holders were looked for.
+    const held = all.filter(({ processes }) => processes.length > 0);
+    const identities = held.length > 0 ? held : all;
     const found: Found = { match, sockets: identities };
     const notes: string[] = [];
+    if (isMaybeV6Only(match, named, tuple)) notes.push(MAYBE_V6_ONLY);
     if (addressesUnknown) notes.push(ADDRESSES_UNKNOWN);
-    if (sockets.length > named.length) notes.push(`${named.length} of ${sockets.length} candidates are named`);
+    if (sockets.length > identities.length)
+      notes.push(`${identities.length} of ${sockets.length} candidates are named`);
     if (identities.some(({ processes }) => processes.length === 0)) notes.push(this.#unheldNote());
     if (notes.length > 0) found.note = notes.join('; ');
     return this.#remember(key, found);
@@ -352,7 +358,7 @@ export class HostAttribution {
 
   #remember(key: string, found: Found): Found {
     if (this.#answers.size >= MAX_ANSWERS) this.#answers.clear();
-    this.#answers.set(key, { found, until: this.#now() + ANSWER_FOR });
+    this.#answers.set(key, { found, foundAt: this.#now() });
     return found;
   }
 
@@ -393,6 +399,11 @@ function attributionOut({ version, type, code }: QuotedTuple, found: Found): Att
 function withNote(attribution: Attribution, note: string | undefined): Attribution {
   if (note !== undefined) attribution.note = note;
   return attribution;
+}
+
+/** `::` takes v4 too, unless it is IPV6_V6ONLY, which /proc does not show (kernel-lookup.ts). */
+function isMaybeV6Only(match: Match, sockets: readonly UdpSocket[], { version }: LookupTuple): boolean {
+  return version === 4 && match === 'wildcard' && sockets.every(({ family, local }) => family === 6 && local === '::');
 }
 
 function questionAbout(tuple: LookupTuple): Question {

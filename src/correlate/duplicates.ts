@@ -27,8 +27,10 @@ export function copyKey(bytes: Uint8Array, packet: IcmpPacket): string {
   if (original !== null && !isMalformed(original)) {
     payload = original.ip.payloadOffset + UDP_HEADER;
     key += ` ${original.ip.protocol} ${original.ip.payloadLength}`;
-    if (ip.version === 4) key += ` ${ip.identification} ${original.ip.identification}`;
-    else key += ` ${ip.src} ${ip.dst} ${original.ports?.source} ${original.ports?.destination}`;
+    // Some routers set it to 0 (RFC 6864), which tells nothing apart: their copies behind NAT are not recognised.
+    if (ip.version === 4 && ip.identification !== 0) key += ` ${ip.identification} ${original.ip.identification}`;
+    else
+      key += ` ${ip.src} ${ip.dst} ${original.ip.src} ${original.ports?.source} ${original.ip.dst} ${original.ports?.destination}`;
   }
   for (let at = payload; at < end && at < payload + PAYLOAD; at++) key += String.fromCharCode(bytes[at]!);
   return key;

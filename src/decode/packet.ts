@@ -1,5 +1,5 @@
 /**
- * From a captured packet to the ICMP message in it. `icmpOffset` is the sieve that every record of a
+ * From a captured packet to the ICMP message in it. `findIcmp` is the sieve that every record of a
  * capture goes through, so it compares octets at known offsets and allocates nothing; `decodePacket` is for
  * the few that pass.
  */

@@ -6,6 +6,7 @@
  * It never touches process.stdout, which would make the pipe non-blocking. Its writes block instead; what
  * comes meanwhile stands in the kernel's buffer, and the kernel counts what does not fit.
  */
+import '../signals.ts';
 import { writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { arch, release } from 'node:os';
@@ -288,8 +289,8 @@ function firstLine(error: unknown): string {
 }
 
 function main(): void {
-  // Without a handler SIGUSR1 opens Node's inspector, as root. The others are for the parent to act on.
-  for (const signal of ['SIGUSR1', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
+  // They are for the parent to act on.
+  for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
 
   const request = JSON.parse(process.argv[2]!) as CaptureRequest;
   const cap = loadCap();

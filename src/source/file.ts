@@ -125,6 +125,7 @@ function isGzip(octets: Uint8Array): boolean {
  */
 async function* gunzip(compressed: AsyncIterable<Buffer>, name: string): AsyncGenerator<Uint8Array> {
   const PIECE = 16 * 1024;
+  const FIRST_PIECES = 64;
   // What one call to zlib gave is lost when that call fails, hence the small chunks.
   const gunzipper = createGunzip({ chunkSize: 4096 });
   const plain: Buffer[] = [];
@@ -132,17 +133,24 @@ async function* gunzip(compressed: AsyncIterable<Buffer>, name: string): AsyncGe
   gunzipper.on('data', (chunk: Buffer) => plain.push(chunk));
   // A write that fails is not called back: the stream ends with the error instead.
   gunzipper.on('error', () => settle());
+  // Garbage behind the last member ends the stream, and nothing that is written after it is called back.
+  gunzipper.on('end', () => settle());
+  let total = 0;
   for await (const chunk of compressed) {
-    for (let at = 0; at < chunk.length && gunzipper.errored === null; at += PIECE) {
+    for (let at = 0; at < chunk.length && gunzipper.errored === null && !gunzipper.readableEnded;) {
+      // Of a small file hardly anything may be lost.
+      const piece = chunk.subarray(at, at + (total < PIECE ? FIRST_PIECES : PIECE));
       await new Promise<void>((resolve) => {
         settle = resolve;
-        gunzipper.write(chunk.subarray(at, at + PIECE), () => resolve());
+        gunzipper.write(piece, () => resolve());
       });
+      at += piece.length;
+      total += piece.length;
       yield Buffer.concat(plain.splice(0));
     }
-    if (gunzipper.errored !== null) break;
+    if (gunzipper.errored !== null || gunzipper.readableEnded) break;
   }
-  if (gunzipper.errored === null) await finished(gunzipper.end()).catch(() => {});
+  if (gunzipper.errored === null && !gunzipper.readableEnded) await finished(gunzipper.end()).catch(() => {});
   yield Buffer.concat(plain);
   if (gunzipper.errored !== null) throw new SourceError(`${name}: ${reason(gunzipper.errored)}`);
 }

@@ -69,20 +69,24 @@ export class LiveCapture {
   /** libpcap's counts of the processes that have ended, as far as they were told; and of the present one. */
   #ended = { received: 0, dropped: 0 };
   #current: { received: number; dropped: number } | null = null;
-  /** Whether a count may be too low: a process died before it told its last one, or cap cannot count. */
+  /** Whether a count may be too low: a process died before it told its last one. */
   #countsIncomplete = false;
+  #isStock = false;
 
   constructor(options: LiveOptions, handler: LiveHandler) {
     this.#options = options;
     this.#handler = handler;
   }
 
-  /** libpcap's counts so far: packets that passed the filter, and those of them lost in the kernel's buffer. Null: not known. */
-  get counts(): InterfaceStatistics & { incomplete: boolean } {
-    const known = this.#current !== null || this.#ended.received > 0 || !this.#countsIncomplete;
+  /**
+   * libpcap's counts so far: packets that passed the filter, and those of them lost in the kernel's buffer; at least so
+   * many where a process died before it told its last counts. Null: an unpatched cap does not count.
+   */
+  get counts(): { received: number; dropped: number; incomplete: boolean } | null {
+    if (this.#isStock) return null;
     return {
-      received: known ? this.#ended.received + (this.#current?.received ?? 0) : null,
-      dropped: known ? this.#ended.dropped + (this.#current?.dropped ?? 0) : null,
+      received: this.#ended.received + (this.#current?.received ?? 0),
+      dropped: this.#ended.dropped + (this.#current?.dropped ?? 0),
       incomplete: this.#countsIncomplete,
     };
   }
@@ -118,7 +122,9 @@ export class LiveCapture {
     const exit = exitOf(child);
     const finish = (): void => {
       child.stdin.end();
-      setTimeout(() => child.kill('SIGKILL'), FINISH_MS).unref();
+      setTimeout(() => {
+        this.#countsIncomplete ||= child.kill('SIGKILL');
+      }, FINISH_MS).unref();
     };
     signal.addEventListener('abort', finish);
     if (signal.aborted) finish();
@@ -129,7 +135,7 @@ export class LiveCapture {
         failure = new CaptureError(report.cause, report.message);
         return;
       }
-      if (report.kind === 'opened' && report.stock) this.#countsIncomplete = true;
+      if (report.kind === 'opened' && report.stock) this.#isStock = true;
       if (report.kind === 'opened' && restart !== null) {
         this.#handler.notice({ kind: 'restarted', why: restart.why, gapMs: performance.now() - restart.since });
         restart = null;
@@ -190,10 +196,18 @@ export async function listInterfaces(): Promise<ListedInterface[]> {
  */
 function startProcess(request: CaptureRequest): CaptureProcess {
   const script = fileURLToPath(new URL('./capture-child.js', import.meta.url));
-  return spawn(process.execPath, [script, JSON.stringify(request)], {
-    detached: true,
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
+  // Options for this process, a debugger say, are not for that one.
+  const { NODE_OPTIONS: _, ...env } = process.env;
+  try {
+    return spawn(process.execPath, [script, JSON.stringify(request)], {
+      detached: true,
+      env,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new CaptureError('open', code === 'E2BIG' ? 'the filter expression is too long' : message);
+  }
 }
 
 /** Resolves with how the process ended, when it has. */

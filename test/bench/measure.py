@@ -15,6 +15,9 @@ import time
 SAMPLE_MS = 5
 LATER_MS = 100
 
+# Nothing here takes as long: it hangs.
+LIMIT_S = 300
+
 
 def peak_kib(pid, peaks):
     """VmHWM of the process and its children. ru_maxrss would count this interpreter too, which it was before exec."""
@@ -54,6 +57,9 @@ def main():
     peak_kib(pid, peaks)
     while not ended.poll(SAMPLE_MS if time.monotonic() < begin + 0.5 else LATER_MS):
         peak_kib(pid, peaks)
+        if time.monotonic() > begin + LIMIT_S:
+            print(f"killed: not done after {LIMIT_S} s", file=sys.stderr)
+            os.kill(pid, signal.SIGKILL)
     wall = time.monotonic() - begin
     _, status, usage = os.wait4(pid, 0)
     if cat is not None:
