@@ -245,7 +245,7 @@ describe('storm', () => {
         ] as const;
         for (const [variant, ours, tcpdump] of rows) {
           if (ours === undefined || tcpdump === undefined) continue;
-          const cpu = [ours, tcpdump].map((runs) => runs.map((run) => run.cpu / run.shown));
+          const cpu = [ours, tcpdump].map((of) => of.map((run) => run.cpu / run.shown));
           addRow({
             what: `${what}, ${variant}`,
             ours: stormText(ours),
