@@ -8,7 +8,7 @@ import './signals.ts';
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { listInterfacesText } from './commands/list-interfaces.ts';
-import { say } from './commands/messages.ts';
+import { Failure, say } from './commands/messages.ts';
 import { watch, type WatchOptions } from './commands/watch.ts';
 import { canonicalAddress } from './selection.ts';
 import type { TimeStampStyle } from './sink/time-stamp.ts';
@@ -27,7 +27,8 @@ interface CliOptions {
   plain?: true;
   oneline?: true;
   json?: true;
-  sockets: boolean;
+  sockets?: false | string;
+  netns: 'all' | 'self';
   host?: string[];
   port?: number[];
   pid?: number[];
@@ -79,7 +80,10 @@ function version(): string {
   return (JSON.parse(file) as { version: string }).version;
 }
 
-function commandLine(): { program: Command; timeStamps: () => number } {
+/** What the command line asks for; resolves with the exit status. */
+type Job = () => Promise<number>;
+
+function commandLine(choose: (job: Job) => void): Command {
   let timeStamps = 0;
   const program = new Command('udpicmp-watch')
     .description(
@@ -104,7 +108,9 @@ function commandLine(): { program: Command; timeStamps: () => number } {
     .addOption(new Option('--plain', "tcpdump's line alone").conflicts(['oneline', 'json']))
     .addOption(new Option('--oneline', "tcpdump's line and the attribution on one line").conflicts('json'))
     .option('--json', 'JSON lines')
+    .option('--sockets <file>', 'attribute by a saved socket snapshot (udpicmp-watch sockets > FILE)')
     .option('--no-sockets', 'look nothing up on this host')
+    .addOption(netnsOption())
     .option('--host <address>', 'only events with that address (several: any of them)', collect(address))
     .option('--port <port>', 'only events with that port in the quoted datagram', collect(port))
     .option('--pid <pid>', 'only events that hit that process', collect(positiveInteger))
@@ -113,6 +119,8 @@ function commandLine(): { program: Command; timeStamps: () => number } {
     .option('--no-summary', 'no closing statistics on standard error')
     .version(version(), '-V, --version')
     .helpOption('-h, --help')
+    .helpCommand(false)
+    .enablePositionalOptions()
     .exitOverride()
     .configureOutput({
       outputError: (text) =>
@@ -124,7 +132,29 @@ function commandLine(): { program: Command; timeStamps: () => number } {
         ),
     });
   program.on('option:t', () => timeStamps++);
-  return { program, timeStamps: () => timeStamps };
+  program.action((words: string[], options: CliOptions) => {
+    choose(async () => {
+      if (options.listInterfaces === true) return listInterfacesText();
+      return watch(watchOptions(options, words.join(' '), timeStamps));
+    });
+  });
+  program
+    .command('sockets')
+    .description('Writes the UDP sockets of this host, their processes and its NAT as JSON, for --sockets.')
+    .addOption(netnsOption())
+    .action((options: { netns: 'all' | 'self' }) => {
+      choose(async () => {
+        const { saveSockets } = await import('./commands/sockets.ts');
+        return saveSockets(options);
+      });
+    });
+  return program;
+}
+
+function netnsOption(): Option {
+  return new Option('--netns <which>', 'which network namespaces are searched for the socket')
+    .choices(['all', 'self'])
+    .default('all');
 }
 
 class UsageError extends Error {}
@@ -141,7 +171,7 @@ function watchOptions(options: CliOptions, expression: string, timeStamps: numbe
         `tcpdump -r ${shellWord(options.read)} -w - ${shellWord(expression)} | udpicmp-watch -r -`,
     );
   }
-  if (options.read === '' || options.interface === '') throw new UsageError('an empty name');
+  if (options.read === '' || options.interface === '' || options.sockets === '') throw new UsageError('an empty name');
   if (timeStamps > 5) throw new UsageError('-t is given at most five times');
   const layout = options.plain === true ? 'plain' : options.oneline === true ? 'oneline' : 'two-line';
   return {
@@ -160,7 +190,8 @@ function watchOptions(options: CliOptions, expression: string, timeStamps: numbe
       comms: options.comm ?? [],
       errnos: options.errno ?? [],
     },
-    sockets: options.sockets,
+    sockets: options.sockets ?? true,
+    netns: options.netns,
     lineBuffered: options.l === true,
     maxEvents: options.count,
     summary: options.summary,
@@ -168,18 +199,17 @@ function watchOptions(options: CliOptions, expression: string, timeStamps: numbe
 }
 
 async function main(): Promise<number> {
-  const { program, timeStamps } = commandLine();
+  let job: Job | undefined;
   try {
-    program.parse();
-    const options = program.opts<CliOptions>();
-    if (options.listInterfaces === true) return await listInterfacesText();
-    return await watch(watchOptions(options, program.args.join(' '), timeStamps()));
+    commandLine((chosen) => (job = chosen)).parse();
+    return (await job?.()) ?? 0;
   } catch (error) {
-    if (error instanceof UsageError) say(error.message);
+    if (error instanceof UsageError || error instanceof Failure) say(error.message);
     else if (!(error instanceof CommanderError)) {
       say(`unexpected: ${error instanceof Error ? error.message : String(error)}`);
       return 1;
     }
+    if (error instanceof Failure) return 1;
     return error instanceof CommanderError && error.exitCode === 0 ? 0 : 2;
   }
 }

@@ -178,7 +178,8 @@ export class EventPipeline {
     const direction = attribution === null ? null : attribution.directionOf(packet.ip.src, packet.ip.dst);
     let interfaces: string[] | null = null;
     if (once && iface.name !== null) {
-      interfaces = this.#duplicates.see(copyKey(bytes, packet), iface.name, cursor.seconds + cursor.nanoseconds / 1e9);
+      const key = copyKey(bytes, packet, (tuple) => attribution?.undoNat(tuple) ?? tuple);
+      interfaces = this.#duplicates.see(key, iface.name, cursor.seconds + cursor.nanoseconds / 1e9);
       if (interfaces === null) return;
     }
     if (direction === 'in' && packet.original !== null) {
@@ -242,7 +243,7 @@ export class EventPipeline {
       dst: original.ip.dst,
       dport: ports.destination,
     };
-    const result = event.direction === 'out' ? attribution.lookupOut(quoted) : attribution.lookupIn(quoted);
+    const result = attribution.lookup(quoted, event.direction, event.interface);
     if (!(result instanceof Promise)) {
       applyAttribution(event, result);
       this.#ready(event, description);
@@ -341,9 +342,5 @@ function flowOf(original: OriginalDatagram): Flow {
 }
 
 function applyAttribution(event: IcmpEvent, found: Attribution): void {
-  event.errno = found.errno;
-  event.outcome = found.outcome;
-  event.match = found.match;
-  event.sockets = found.sockets;
-  if (found.note !== undefined) event.note = found.note;
+  Object.assign(event, found);
 }

@@ -5,7 +5,10 @@
  * Absent means "does not apply"; null means "could not be found out".
  */
 
-/** `in`: addressed to this host; `out`: sent by it; `forward`: passing through; null: not known (replay). */
+/**
+ * `in`: addressed to this host; `out`: sent by it; `forward`: passing through; null: not known (replay). Its other network
+ * namespaces are this host too, where they are looked up.
+ */
 export type Direction = 'in' | 'out' | 'forward' | null;
 
 /** What the kernel does with the error. */
@@ -25,7 +28,10 @@ export type Outcome =
   /** There was no socket table to look in. */
   | 'unknown';
 
-/** How the socket was found; `none`: there is none; null: there was no table to look in. */
+/**
+ * How the socket was found; `closed`: it is gone, and was connected with this tuple (or, in an error that this host sent,
+ * had the port) when it was last seen; `none`: there is none; null: there was no table to look in.
+ */
 export type Match = 'connected' | 'bound' | 'wildcard' | 'closed' | 'none' | null;
 
 export interface IcmpSummary {
@@ -53,6 +59,14 @@ export interface Flow {
   ipId?: number;
 }
 
+/** A datagram's tuple as the socket that has it sees it: its own address is `src` where it sent the datagram, and `dst` where it was to get it. */
+export interface NatTuple {
+  src: string;
+  sport: number;
+  dst: string;
+  dport: number;
+}
+
 export interface ProcessIdentity {
   pid: number;
   fd: number;
@@ -63,7 +77,10 @@ export interface ProcessIdentity {
   cmdline: string | null;
   /** RFC 3339, whole seconds. */
   started: string | null;
+  /** The first 12 digits of its id. */
   container: string | null;
+  /** `docker`, `containerd`, `cri-o`, `podman`. */
+  runtime: string | null;
   unit: string | null;
 }
 
@@ -76,7 +93,12 @@ export interface SocketIdentity {
   local: string;
   /** Present where connected. */
   remote?: string;
+  /** Present where it is bound to one. */
+  device?: string;
   uid: number;
+  /** In the host's own list of users; null for a process in a container, which has users of its own. */
+  user: string | null;
+  /** The inode of its network namespace. */
   netns: number | null;
   /** IP_RECVERR; null where it could not be found out. */
   recverr: boolean | null;
@@ -100,6 +122,10 @@ export interface IcmpEvent {
   errno?: string | null;
   outcome?: Outcome;
   match?: Match;
+  /** With match `closed`: milliseconds since the socket was last seen. */
+  closedMsAgo?: number;
+  /** Present where NAT was undone: the tuple that the socket has. */
+  nat?: NatTuple;
   /** For people: why something could not be found out, or what `sockets` does not say. */
   note?: string;
   sockets?: SocketIdentity[];

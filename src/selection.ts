@@ -28,16 +28,18 @@ export function canonicalAddress(text: string): string | null {
 
 export function selects(selection: Selection, event: IcmpEvent): boolean {
   const { hosts, ports, pids, comms, errnos } = selection;
-  const { flow, icmp } = event;
+  const { flow, icmp, nat } = event;
   if (
     hosts.length > 0 &&
-    ![flow?.src, flow?.dst, icmp.src, icmp.dst].some((host) => host !== undefined && hosts.includes(host))
+    ![flow?.src, flow?.dst, nat?.src, nat?.dst, icmp.src, icmp.dst].some(
+      (host) => host !== undefined && hosts.includes(host),
+    )
   ) {
     return false;
   }
   if (
     ports.length > 0 &&
-    ![flow?.sport, flow?.dport].some((port) => typeof port === 'number' && ports.includes(port))
+    ![flow?.sport, flow?.dport, nat?.sport, nat?.dport].some((port) => typeof port === 'number' && ports.includes(port))
   ) {
     return false;
   }

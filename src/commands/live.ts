@@ -128,7 +128,7 @@ function whyNoYardstick({ device, expression, sockets, maxEvents }: WatchOptions
   if (device !== ANY_DEVICE) return `only a capture on ${ANY_DEVICE} sees all that the kernel counts`;
   if (expression !== '') return 'a filter expression hides some of what the kernel counts';
   if (Number.isFinite(maxEvents)) return 'the capture ends before they are read (-c)';
-  if (!sockets) return 'addresses of this host are not looked up (--no-sockets)';
+  if (sockets !== true) return 'addresses of this host are not looked up (--no-sockets, --sockets)';
   return null;
 }
 

@@ -4,6 +4,9 @@
 import { writeSync } from 'node:fs';
 import { escapeText } from '../sink/escape.ts';
 
+/** Ends the command with exit status 1; `message` is one line that says why. */
+export class Failure extends Error {}
+
 /** Never throws: there may be nobody left to read it. */
 export function say(text: string): void {
   try {

@@ -12,7 +12,7 @@ import type { Sink } from '../sink/sink.ts';
 import { textSink, type TextLayout } from '../sink/text.ts';
 import type { TimeStampStyle } from '../sink/time-stamp.ts';
 import { ANY_DEVICE } from '../source/capture-protocol.ts';
-import { counted, grouped, say } from './messages.ts';
+import { counted, Failure, grouped, say } from './messages.ts';
 
 export interface WatchOptions {
   /** Replay this file (`-`: standard input) instead of capturing. */
@@ -26,8 +26,10 @@ export interface WatchOptions {
   verbose: boolean;
   allIcmp: boolean;
   selection: Selection;
-  /** Look sockets up on this host. */
-  sockets: boolean;
+  /** Look sockets up on this host; or in the snapshot of this file. */
+  sockets: boolean | string;
+  /** Which network namespaces are searched. */
+  netns: 'all' | 'self';
   lineBuffered: boolean;
   maxEvents: number;
   summary: boolean;
@@ -51,12 +53,12 @@ export async function watch(options: WatchOptions): Promise<number> {
     if (error.code !== 'EPIPE') say(`standard output: ${error.message}`);
     run.stop();
   });
-  const { attribution, whyUnknown } = await attributionFor(options);
+  const { attribution, whyUnknown, host } = await attributionFor(options);
   const pipeline = new EventPipeline({
     output,
     attribution,
     whyUnknown,
-    sink: sinkFor(options),
+    sink: sinkFor(options, host),
     selection: options.selection,
     allIcmp: options.allIcmp,
     // As tcpdump does, these show every packet.
@@ -100,20 +102,31 @@ async function runFor(
   return new Replay(options.read, pipeline, output, stopped);
 }
 
+/** What events are attributed by, and the name of the host that they are about; null where that is not known. */
 async function attributionFor({
   read,
   sockets,
-}: WatchOptions): Promise<Pick<PipelineOptions, 'attribution' | 'whyUnknown'>> {
-  if (read !== undefined) return { attribution: null, whyUnknown: 'a replay has no socket table' };
-  if (!sockets) return { attribution: null, whyUnknown: 'sockets are not looked up (--no-sockets)' };
+  netns,
+}: WatchOptions): Promise<Pick<PipelineOptions, 'attribution' | 'whyUnknown'> & { host: string | null }> {
+  const host = read === undefined ? hostname() : null;
+  if (sockets === false) return { attribution: null, whyUnknown: 'sockets are not looked up (--no-sockets)', host };
+  if (typeof sockets === 'string') {
+    const { SavedHost, SnapshotError } = await import('../host/saved-host.ts');
+    const saved = await SavedHost.open(sockets).catch((error: Error) => {
+      throw error instanceof SnapshotError ? new Failure(error.message) : error;
+    });
+    const { HostAttribution } = await import('../correlate/attribute.ts');
+    return { attribution: new HostAttribution(saved), whyUnknown: '', host: saved.name };
+  }
+  if (read !== undefined) return { attribution: null, whyUnknown: 'a replay has no socket table', host };
   const { HostAttribution } = await import('../correlate/attribute.ts');
-  return { attribution: new HostAttribution(), whyUnknown: '' };
+  const { LiveHost } = await import('../host/live-host.ts');
+  const live = new LiveHost({ allNamespaces: netns === 'all' });
+  return { attribution: new HostAttribution(live), whyUnknown: '', host };
 }
 
-function sinkFor({ format, timeStamp, verbose, read }: WatchOptions): Sink {
+function sinkFor({ format, timeStamp, verbose }: WatchOptions, host: string | null): Sink {
   if (format !== 'json') return textSink({ layout: format, timeStamp, verbose });
-  // Whose events a replayed capture holds is not known.
-  const host = read === undefined ? hostname() : null;
   return { printsCount: true, describe: () => '', format: (event) => jsonLine(event, host) };
 }
 

@@ -1,20 +1,21 @@
 /**
- * Joins an ICMP error to what this host knows: the socket that the kernel gives it to, the processes that
- * hold the socket, and what they hear of it.
+ * Joins an ICMP error to what a host knows: the socket that the kernel gives it to, the processes that hold the socket,
+ * and what they hear of it.
  *
- * Host state is read beside the stream. An error for a connected socket that is known, and is still held, is
- * answered at once; any other waits for a read of the socket table that began after the error came, and
- * shares it with all that wait. Reads rest nine times as long as they take (Refresher).
+ * In the kernel's order: NAT is undone in the quoted tuple; where the address that comes out is local, there the socket is
+ * looked up; otherwise the error goes on to the namespace that has the address, and so forth (a container behind
+ * MASQUERADE, behind another one).
+ *
+ * Host state is read beside the stream (HostView): what is not at hand is waited for, and then all is tried again.
  */
-
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Direction, Match, Outcome, ProcessIdentity, SocketIdentity } from '../event.ts';
-import { LocalAddresses } from '../host/local-addresses.ts';
-import { linkedInode, readLink } from '../host/proc-file.ts';
-import { ProcessTable } from '../host/process-table.ts';
-import { Refresher, type Latest, type Run } from '../host/refresher.ts';
-import { readSmallSocketTable, readSocketTable, type SocketTable, type UdpSocket } from '../host/socket-table.ts';
-import { lookup, type LookupTuple } from './kernel-lookup.ts';
+import type { Direction, Match, NatTuple, Outcome, ProcessIdentity, SocketIdentity } from '../event.ts';
+import type { HostView, NamespaceView, SocketSource } from '../host/host-view.ts';
+import type { SocketOptions } from '../host/socket-options.ts';
+import type { UdpSocket } from '../host/socket-table.ts';
+import { Turns } from '../host/bounds.ts';
+import { endpoint } from '../host/snapshot.ts';
+import { isLoopback, reversed, tupleKey, type UdpTuple } from '../host/udp-tuple.ts';
+import { eligibleSockets, lookup, type LookupResult } from './kernel-lookup.ts';
 import { errnoFor, verdict } from './verdict.ts';
 
 /** An ICMP error's type and code, and the addresses and ports of the datagram it quotes, as on the wire. */
@@ -29,28 +30,24 @@ export interface QuotedTuple {
 }
 
 export interface Attribution {
+  /** With other network namespaces of the host counted as this host. */
+  direction: Direction;
   /** What the kernel maps type and code to; null where to nothing. */
   errno: string | null;
   outcome: Outcome;
   match: Match;
-  /** Several where /proc does not show which of them the kernel chose. */
+  /** Where NAT was undone. */
+  nat?: NatTuple;
+  /** With match `closed`: milliseconds since the socket was last seen. */
+  closedMsAgo?: number;
+  /** Several where nothing shows which of them the kernel chose. */
   sockets: SocketIdentity[];
   /** What could not be found out, and why. */
   note?: string;
 }
 
-export interface HostStatistics {
-  tableReads: number;
-  /** Milliseconds. */
-  tableCost: number;
-  processScans: number;
-  /** Milliseconds. */
-  scanCost: number;
-  /** Processes whose descriptors could not be read at the last scan; null before the first. */
-  unreadableProcesses: number | null;
-  /** The socket table is larger than is kept. */
-  tableCut: boolean;
-}
+/** Whose socket is looked for: whoever sent the quoted datagram, or whoever it was for. */
+type Role = 'sender' | 'receiver';
 
 /** The socket that was found, before type and code are considered. */
 interface Found {
@@ -58,372 +55,481 @@ interface Found {
   /** Where it differs from what the verdict on `match` gives. */
   outcome?: Outcome;
   sockets: SocketIdentity[];
+  /** The tuple that the socket has, where it is not the one on the wire. */
+  socketTuple?: UdpTuple;
+  closedMsAgo?: number;
   note?: string;
 }
 
-/** Questions that are answered by the same read of the socket table, by tuple. */
-interface Batch {
-  read: Promise<SocketTable | null>;
-  questions: Map<string, Question>;
-}
-
 interface Question {
-  tuple: LookupTuple;
-  answer: Promise<Found>;
-  resolve: (found: Found) => void;
+  readonly role: Role;
+  readonly tuple: UdpTuple;
+  /** Where the error was captured; null: not known. */
+  readonly interfaceName: string | null;
+  readonly askedAt: number;
+  /** What is read from then on is good for an answer. */
+  since: number;
+  /** A socket that nobody holds was looked up once more, after its holders had been looked for. */
+  isSecondLook: boolean;
 }
 
-/** A table of so many sockets is read at once, in some 100 µs. */
-const SMALL_TABLE = 128;
+/** Where the socket may be: a namespace, and the tuple that it has there. */
+interface Place {
+  namespace: NamespaceView;
+  tuple: UdpTuple;
+  /** False: the addresses of the namespace cannot be read. */
+  isKnownLocal: boolean;
+}
+
+interface Survey {
+  places: Place[];
+  /** Namespaces that the error has gone through. */
+  visited: Set<NamespaceView>;
+  /** Processes in namespaces that may not be read. */
+  unreadable: number;
+  othersSkipped: boolean;
+  natUnknown: boolean;
+}
+
 const MAX_ANSWERS = 65_536;
-/** Tuples looked up before the event loop has a turn. */
-const LOOKUPS_PER_TURN = 500;
+/** Answers tried before the event loop has a turn. */
+const TRIES_PER_TURN = 500;
+/** Milliseconds until a question is given up, and until options of a socket are. */
+const GIVE_UP_AFTER = 3_000;
+const OPTIONS_AFTER = 1_000;
 /** Candidates that are named. */
 const MAX_CANDIDATES = 64;
-/** A socket table is used for connected sockets this long, in milliseconds and in times its own cost. */
-const TABLE_FOR = 100;
-const TABLE_FOR_COSTS = 20;
+/** Namespaces that an error is followed through. */
+const MAX_HOPS = 8;
 
-const ADDRESSES_UNKNOWN = 'whether the address is one of this host could not be found out';
 const NO_SOCKET: Found = { match: 'none', sockets: [] };
 const NOT_LOCAL: Found = { match: 'none', outcome: 'not-local', sockets: [] };
-const TOO_LARGE: Found = { match: null, sockets: [], note: 'the socket table is too large to be read whole' };
-const ADDRESSES_UNREADABLE: Found = { match: null, sockets: [], note: ADDRESSES_UNKNOWN };
+const TOO_LARGE = unknown('the socket table is too large to be read whole');
+const UNREADABLE = unknown('the socket table could not be read');
+const TOO_SLOW = unknown(`it could not be looked up within ${GIVE_UP_AFTER / 1000} s`);
+const ENDED = unknown('the watch ended before it was looked up');
+const ADDRESSES_UNKNOWN = 'whether the address is one of this host could not be found out';
+const ADDRESSES_UNREADABLE = unknown(ADDRESSES_UNKNOWN);
+const OTHERS_SKIPPED = unknown(
+  'the quoted source is not an address of this network namespace; others are not searched (--netns self)',
+);
+const NAT_UNKNOWN = 'NAT is not undone: conntrack cannot be read';
 const MAYBE_V6_ONLY = 'or nobody, if the socket is IPV6_V6ONLY';
-const UNREADABLE: Found = { match: null, sockets: [], note: 'the socket table could not be read' };
-const ELSEWHERE: Found = {
-  match: null,
-  sockets: [],
-  note: 'the quoted source is not an address of this network namespace; others are not searched',
-};
+const SEVERAL_NAMESPACES = 'several network namespaces have the address, and which of them sent it cannot be seen';
+const SOME_RECVERR = 'those with IP_RECVERR also have it in their error queue';
+const PMTU_DISCOVERY = 'or only the path MTU changes, if the socket has IP_PMTUDISC_DONT, which cannot be seen';
 
-/** What this host knows of the sockets behind ICMP errors. Never throws for what /proc lacks. */
+/** What a host knows of the sockets behind ICMP errors. Never throws for what it lacks. */
 export class HostAttribution {
-  readonly #now: () => number;
-  readonly #tables: Refresher<SocketTable | null>;
-  readonly #processes: ProcessTable;
-  readonly #addresses: LocalAddresses;
-  /** The inode of this network namespace. */
-  readonly #netns: number | null;
-  /** Answers for the packets that came together, by tuple: a storm on one flow costs a Map hit each. */
-  readonly #answers = new Map<string, { found: Found; foundAt: number }>();
-  /** By the clock given; what a table read from then on lacks was not there when the packets came. */
-  #arrival = Number.POSITIVE_INFINITY;
-  /** The questions that wait for the next read of the socket table. */
-  #batch: Batch | null = null;
+  readonly #host: HostView;
+  /** Answers for the packets that came together: a storm on one flow costs a Map hit each. */
+  readonly #answers = new Map<string, Found>();
+  /** Questions of packets that came together and wait for the same. */
+  readonly #pending = new Map<string, Promise<Found>>();
+  readonly #turns = new Turns(TRIES_PER_TURN);
+  #arrival: number;
+  #isClosed = false;
 
-  /**
-   * @param options.procRoot a /proc, or a directory with a copy of some of it.
-   * @param options.now milliseconds, monotonic.
-   */
-  constructor(options: { procRoot?: string; now?: () => number } = {}) {
-    const root = options.procRoot ?? '/proc';
-    const now = options.now ?? (() => performance.now());
-    this.#now = now;
-    this.#tables = new Refresher(
-      () => readTable(`${root}/net`, now),
-      now,
-      0,
-      () => this.#readSmallTable(`${root}/net`),
-    );
-    this.#processes = new ProcessTable({ root, now });
-    this.#addresses = new LocalAddresses(`${root}/net`, now);
-    this.#netns = linkedInode('net', readLink(`${root}/self/ns/net`));
+  constructor(host: HostView) {
+    this.#host = host;
+    this.#arrival = host.now();
   }
 
-  /** Reads everything once, so that the first error is answered from memory. */
+  /** Gets ready, so that the first error is answered from memory. */
   async start(): Promise<void> {
-    // One after the other: the time that a read takes says how long the next one is put off.
-    await this.#addresses.warm();
-    await this.#tables.join();
-    await this.#processes.warm();
+    await this.#host.start();
   }
 
   /** Ends all reading; questions that wait are answered `unknown`. */
   close(): void {
-    this.#tables.close();
-    this.#processes.close();
-    this.#addresses.close();
+    this.#isClosed = true;
+    this.#host.close();
   }
 
-  get statistics(): HostStatistics {
-    return {
-      tableReads: this.#tables.runs,
-      tableCost: this.#tables.totalCost,
-      processScans: this.#processes.scans,
-      scanCost: this.#processes.scanCost,
-      unreadableProcesses: this.#processes.unreadable,
-      tableCut: this.#tables.latest?.value?.cut ?? false,
-    };
-  }
-
-  /**
-   * The packets that are asked about next came no later than now. One read of the table after this call serves
-   * them all.
-   */
+  /** The packets that are asked about next came no later than now. */
   packetsArrived(): void {
-    this.#arrival = this.#now();
+    this.#arrival = this.#host.now();
+    this.#answers.clear();
+    this.#pending.clear();
   }
 
-  /** Which way a packet with these addresses goes. Between two addresses of this host it comes in. */
+  /** Which way a packet with these addresses goes at this namespace. Between two addresses of it it comes in. */
   directionOf(src: string, dst: string): Direction {
-    const toHere = this.#addresses.isLocal(dst);
+    const { own } = this.#host;
+    const toHere = own.isLocalByMemory(dst);
     if (toHere === true) return 'in';
-    const fromHere = this.#addresses.isLocal(src);
+    const fromHere = own.isLocalByMemory(src);
     if (fromHere === true) return toHere === null ? null : 'out';
     return toHere === null || fromHere === null ? null : 'forward';
   }
 
+  /** The tuple with NAT undone, as far as that is known at once: the same on either side of a router. */
+  undoNat(tuple: UdpTuple): UdpTuple {
+    return this.#host.own.undoNatNow(tuple);
+  }
+
   /**
-   * For an error that came in, or passes through: whose datagram it quotes. The kernel looks the quoted
-   * source up as local, the quoted destination as remote.
+   * Who is hit: whoever sent the quoted datagram. For an error that this host sent, or passes on, without having sent the
+   * datagram: who has the port that it complains about. `match` then says how a datagram from that peer would find its
+   * socket now; `none` is what the error itself says, anything else is a listener that is back (or a firewall of this
+   * host that rejects). The outcome is then `not-local`, and `errno` what the peer's kernel maps the error to, if it is a
+   * Linux.
+   *
+   * @param direction of the packet, by `directionOf`.
+   * @param interfaceName where it was captured; null: not known.
    */
-  lookupIn(quoted: QuotedTuple): Attribution | Promise<Attribution> {
+  lookup(quoted: QuotedTuple, direction: Direction, interfaceName: string | null): Attribution | Promise<Attribution> {
     const { version, src, sport, dst, dport } = quoted;
-    const found = this.#find({ version, local: src, localPort: sport, remote: dst, remotePort: dport });
-    if (found instanceof Promise) return found.then((answer) => attributionIn(quoted, answer));
-    return attributionIn(quoted, found);
+    const tuple = { version, local: src, localPort: sport, remote: dst, remotePort: dport };
+    const sender = this.#find('sender', tuple, interfaceName);
+    if (!(sender instanceof Promise)) return this.#answer(quoted, direction, tuple, interfaceName, sender);
+    return sender.then((found) => this.#answer(quoted, direction, tuple, interfaceName, found));
   }
 
-  /**
-   * For an error that this host sent: who now holds the port that it complains about, which is the quoted
-   * destination. `match` says how a datagram from that peer would find its socket now; `none` is what the error
-   * itself says, anything else is a listener that is back (or a firewall of this host that rejects). The quoted
-   * datagram came from the peer, so the outcome is `not-local`; `errno` is what the peer's kernel maps the error
-   * to, if it is a Linux.
-   */
-  lookupOut(quoted: QuotedTuple): Attribution | Promise<Attribution> {
-    const { version, src, sport, dst, dport } = quoted;
-    const found = this.#find({ version, local: dst, localPort: dport, remote: src, remotePort: sport });
-    if (found instanceof Promise) return found.then((answer) => attributionOut(quoted, answer));
-    return attributionOut(quoted, found);
-  }
-
-  /**
-   * Not asynchronous where the answer is known or the table is small: a storm must not cost a promise each.
-   */
-  #find(tuple: LookupTuple): Found | Promise<Found> {
-    const key = `${tuple.local} ${tuple.localPort} ${tuple.remote} ${tuple.remotePort}`;
-    const answer = this.#answers.get(key);
-    if (answer !== undefined && answer.foundAt >= this.#arrival) return answer.found;
-    const table = this.#tables.at(this.#arrival);
-    if (table === null) return this.#findKnown(key, tuple) ?? this.#findFresh(key, tuple);
-    const local = this.#addresses.check(tuple.local);
-    if (local instanceof Promise) return this.#findWhenAddressesAreRead(key, tuple, local);
-    return local === false ? this.#notLocal() : this.#findIn(table, key, tuple);
-  }
-
-  /**
-   * The connected socket that the last read has for the tuple: at once where its holders are known and still
-   * have it; else when they are found, for then the socket is open. Null where there is no such socket.
-   */
-  #findKnown(key: string, tuple: LookupTuple): Found | Promise<Found> | null {
-    const table = this.#usableTable();
-    if (table === null) return null;
-    const { match, sockets } = lookup(table, tuple);
-    if (match !== 'connected') return null;
-    const holders = this.#knownHolders(sockets);
-    if (holders === null) return this.#findHeld(key, tuple, sockets);
-    return this.#remember(key, this.#held(match, sockets, holders));
-  }
-
-  /** Null where not every socket is known to be held: then somebody has to look. */
-  #knownHolders(sockets: readonly UdpSocket[]): ProcessIdentity[][] | null {
-    if (sockets.length > MAX_CANDIDATES) return null;
-    const holders: ProcessIdentity[][] = [];
-    for (const { inode } of sockets) {
-      const processes = this.#processes.known(inode);
-      if (processes === null || processes.length === 0) return null;
-      holders.push(processes);
+  #answer(
+    quoted: QuotedTuple,
+    direction: Direction,
+    tuple: UdpTuple,
+    interfaceName: string | null,
+    sender: Found,
+  ): Attribution | Promise<Attribution> {
+    const isElsewhere = sender.outcome === 'not-local' || (direction === 'out' && sender.match === null);
+    if (direction === 'in' || direction === null || !isElsewhere) {
+      // Only what is in a namespace of this host has a match.
+      const isHere = sender.match !== null && !isElsewhere;
+      return attributionIn(quoted, isHere ? 'in' : direction, sender);
     }
-    return holders;
+    const receiver = this.#find('receiver', reversed(tuple), interfaceName);
+    if (!(receiver instanceof Promise)) return attributionOut(quoted, direction, receiver);
+    return receiver.then((found) => attributionOut(quoted, direction, found));
   }
 
-  async #findHeld(key: string, tuple: LookupTuple, sockets: readonly UdpSocket[]): Promise<Found> {
-    const holders = await Promise.all(sockets.map(({ inode }) => this.#processes.holders(inode)));
-    // A socket that nobody holds may be closed.
-    const held = holders.filter((processes) => processes !== null && processes.length > 0);
-    if (held.length < sockets.length) return this.#findFresh(key, tuple);
-    return this.#remember(key, this.#held('connected', sockets, holders));
-  }
-
-  /** Null where the table is not small, which the last read of it tells. */
-  #readSmallTable(netDirectory: string): Run<SocketTable | null> | null {
-    const last = this.#tables.latest?.value;
-    if (last === undefined || last === null || last.size > SMALL_TABLE) return null;
-    const start = this.#now();
-    const value = readSmallSocketTable(netDirectory);
-    return value === null ? null : { value, cost: this.#now() - start };
-  }
-
-  /** A socket may connect to another peer, so a table is used for a while only, and read again in the second half. */
-  #usableTable(): SocketTable | null {
-    const latest: Latest<SocketTable | null> | null = this.#tables.latest;
-    if (latest === null) return null;
-    const age = this.#now() - latest.startedAt;
-    const usableFor = Math.max(TABLE_FOR, TABLE_FOR_COSTS * latest.cost);
-    if (age > usableFor) return null;
-    if (age > usableFor / 2) void this.#tables.join();
-    return latest.value;
-  }
-
-  #findFresh(key: string, tuple: LookupTuple): Found | Promise<Found> {
-    // Before the sockets: a wildcard socket of this namespace would match any address.
-    const local = this.#addresses.check(tuple.local);
-    if (local instanceof Promise) return this.#findWhenAddressesAreRead(key, tuple, local);
-    return local === false ? this.#notLocal() : this.#ask(key, tuple);
-  }
-
-  async #findWhenAddressesAreRead(key: string, tuple: LookupTuple, reading: Promise<boolean | null>): Promise<Found> {
-    return (await reading) === false ? this.#notLocal() : this.#ask(key, tuple);
-  }
-
-  /** One question for all who ask for the same tuple before the same read. */
-  #ask(key: string, tuple: LookupTuple): Promise<Found> {
-    const read = this.#tables.fresh();
-    if (this.#batch?.read !== read) {
-      const batch: Batch = { read, questions: new Map() };
-      this.#batch = batch;
-      void this.#answerAll(batch);
+  /** Not asynchronous where everything is at hand: a storm must not cost a promise each. */
+  #find(role: Role, tuple: UdpTuple, interfaceName: string | null): Found | Promise<Found> {
+    const key = `${role} ${tupleKey(tuple)} ${interfaceName}`;
+    const known = this.#answers.get(key) ?? this.#pending.get(key);
+    if (known !== undefined) return known;
+    const since = this.#arrival;
+    const question = { role, tuple, interfaceName, askedAt: this.#host.now(), since, isSecondLook: false };
+    const found = this.#try(question);
+    if (found instanceof Promise) {
+      const answer = this.#tryUntilFound(question, found);
+      if (this.#pending.size < MAX_ANSWERS) this.#pending.set(key, answer);
+      return answer;
     }
-    const { questions } = this.#batch;
-    let question = questions.get(key);
-    if (question === undefined) {
-      question = questionAbout(tuple);
-      questions.set(key, question);
-    }
-    return question.answer;
-  }
-
-  /** Most of a storm has no socket here, and is answered without a promise more. */
-  async #answerAll({ read, questions }: Batch): Promise<void> {
-    const table = await read;
-    let asked = 0;
-    for (const [key, { tuple, resolve }] of questions) {
-      if (asked++ % LOOKUPS_PER_TURN === LOOKUPS_PER_TURN - 1) await nextTurn();
-      const found = table === null ? UNREADABLE : this.#findIn(table, key, tuple);
-      if (found instanceof Promise) void found.then(resolve);
-      else resolve(found);
-    }
-  }
-
-  #findIn(table: SocketTable, key: string, tuple: LookupTuple): Found | Promise<Found> {
-    const { match, sockets } = lookup(table, tuple);
-    const isLocal = this.#addresses.isLocal(tuple.local);
-    if (match !== 'none') {
-      const holders = this.#knownHolders(sockets);
-      if (holders !== null && isLocal !== null && !isMaybeV6Only(match, sockets, tuple))
-        return this.#remember(key, this.#held(match, sockets, holders));
-      return this.#findHolders(key, tuple, match, sockets, isLocal === null);
-    }
-    if (table.cut) return TOO_LARGE;
-    return isLocal === null ? ADDRESSES_UNREADABLE : NO_SOCKET;
-  }
-
-  async #findHolders(
-    key: string,
-    tuple: LookupTuple,
-    match: Match,
-    sockets: readonly UdpSocket[],
-    addressesUnknown: boolean,
-  ): Promise<Found> {
-    const named = sockets.slice(0, MAX_CANDIDATES);
-    const holders = await Promise.all(named.map(({ inode }) => this.#processes.holders(inode)));
-    const all = named.map((socket, index) => this.#identity(socket, holders[index] ?? []));
-    // Of several candidates, those that nobody holds any more were closed while the holders were looked for.
-    const held = all.filter(({ processes }) => processes.length > 0);
-    const identities = held.length > 0 ? held : all;
-    const found: Found = { match, sockets: identities };
-    const notes: string[] = [];
-    if (isMaybeV6Only(match, named, tuple)) notes.push(MAYBE_V6_ONLY);
-    if (addressesUnknown) notes.push(ADDRESSES_UNKNOWN);
-    if (sockets.length > identities.length)
-      notes.push(`${identities.length} of ${sockets.length} candidates are named`);
-    if (identities.some(({ processes }) => processes.length === 0)) notes.push(this.#unheldNote());
-    if (notes.length > 0) found.note = notes.join('; ');
-    return this.#remember(key, found);
-  }
-
-  /** Not sent from this namespace: but perhaps from another one of this host. */
-  #notLocal(): Found | Promise<Found> {
-    const others = this.#processes.otherNamespaces();
-    return others instanceof Promise ? others.then(foundElsewhere) : foundElsewhere(others);
-  }
-
-  #unheldNote(): string {
-    const unreadable = this.#processes.unreadable ?? 0;
-    if (unreadable > 0) return `${unreadable} processes may not be looked into, and one of them may hold the socket`;
-    return 'no process that can be seen from here holds the socket: it is the kernel’s own, was closed just now, or is held in another PID namespace';
-  }
-
-  #remember(key: string, found: Found): Found {
-    if (this.#answers.size >= MAX_ANSWERS) this.#answers.clear();
-    this.#answers.set(key, { found, foundAt: this.#now() });
+    if (this.#answers.size < MAX_ANSWERS) this.#answers.set(key, found);
     return found;
   }
 
-  #held(match: Match, sockets: readonly UdpSocket[], holders: readonly (ProcessIdentity[] | null)[]): Found {
-    return {
-      match,
-      sockets: sockets.map((socket, index) => this.#identity(socket, holders[index] ?? [])),
-    };
+  async #tryUntilFound(question: Question, first: Promise<unknown>): Promise<Found> {
+    for (let wait = first; ;) {
+      await wait;
+      // Thousands wait for the same table.
+      await this.#turns.take();
+      if (this.#isClosed) return ENDED;
+      const found = this.#try(question);
+      if (!(found instanceof Promise)) return found;
+      if (this.#host.now() - question.askedAt > GIVE_UP_AFTER) return TOO_SLOW;
+      wait = found;
+    }
   }
 
-  #identity(socket: UdpSocket, processes: ProcessIdentity[]): SocketIdentity {
+  /** A promise: something has to be waited for, then to be tried again. */
+  #try(question: Question): Found | Promise<unknown> {
+    const survey: Survey = {
+      places: [],
+      visited: new Set(),
+      unreadable: 0,
+      othersSkipped: false,
+      natUnknown: false,
+    };
+    const wait = this.#follow(this.#host.own, question.tuple, question.since, survey);
+    if (wait !== null) return wait;
+    if (survey.places.length === 0) return foundNowhere(survey);
+    const results: Found[] = [];
+    for (const place of survey.places) {
+      const found = this.#lookIn(place, question);
+      if (found instanceof Promise) return found;
+      results.push(found);
+    }
+    const found = oneOf(results);
+    return survey.natUnknown && found.sockets.length > 0 ? withNotes(found, [NAT_UNKNOWN]) : found;
+  }
+
+  /** Notes where the socket may be that has `tuple` on the wire as `namespace` sees it. */
+  #follow(namespace: NamespaceView, tuple: UdpTuple, since: number, survey: Survey): Promise<unknown> | null {
+    survey.visited.add(namespace);
+    const undone = namespace.undoNat(tuple, since);
+    if (undone instanceof Promise) return undone;
+    if (undone === null) survey.natUnknown = true;
+    for (const own of undone === null || undone.length === 0 ? [tuple] : undone) {
+      const isLocal = namespace.isLocal(own.local, since);
+      if (isLocal instanceof Promise) return isLocal;
+      if (isLocal !== false) {
+        survey.places.push({ namespace, tuple: own, isKnownLocal: isLocal === true });
+        continue;
+      }
+      if (isLoopback(own.local)) continue;
+      const others = this.#host.namespacesOf(own.local, since);
+      if (others instanceof Promise) return others;
+      if (others === null) {
+        survey.othersSkipped = true;
+        continue;
+      }
+      survey.unreadable = others.unreadable;
+      for (const other of others.namespaces) {
+        if (survey.visited.has(other) || survey.visited.size > MAX_HOPS) continue;
+        const wait = this.#follow(other, own, since, survey);
+        if (wait !== null) return wait;
+      }
+    }
+    return null;
+  }
+
+  #lookIn(place: Place, question: Question): Found | Promise<unknown> {
+    const { namespace, tuple, isKnownLocal } = place;
+    const source = this.#sourceFor(namespace, tuple, question.since);
+    if (source instanceof Promise) return source;
+    if (source === null) return UNREADABLE;
+    const eligible = eligibleSockets(source, tuple);
+    const options = this.#optionsOf(namespace, eligible, question);
+    if (options instanceof Promise) return options;
+    const result = lookup(source, tuple, {
+      of: ({ inode }) => options.get(inode) ?? null,
+      ...this.#delivery(place, options, question),
+    });
+    if (result.match === 'none') return this.#notFound(place, source, question);
+
+    const named = result.sockets.slice(0, MAX_CANDIDATES);
+    const identities: SocketIdentity[] = [];
+    for (const socket of named) {
+      const holders = this.#host.holders(socket, question.since);
+      if (holders instanceof Promise) return holders;
+      identities.push(this.#identity(socket, holders, place, options.get(socket.inode) ?? null));
+    }
+    // Of several candidates, those that nobody holds any more were closed while the holders were looked for.
+    const held = identities.filter(({ processes }) => processes.length > 0);
+    if (held.length === 0 && !question.isSecondLook) return this.#lookAgain(question);
+    const sockets = held.length > 0 ? held : identities;
+    const notes: string[] = [];
+    if (isMaybeV6Only(result, tuple, options)) notes.push(MAYBE_V6_ONLY);
+    if (!isKnownLocal) notes.push(ADDRESSES_UNKNOWN);
+    if (result.sockets.length > sockets.length)
+      notes.push(`${sockets.length} of ${result.sockets.length} candidates are named`);
+    if (held.length === 0) notes.push(this.#host.whyUnheld());
+    return withNotes(at(place, question, { match: result.match, sockets }), notes);
+  }
+
+  /** Whether a socket is the kernel's own shows when it is still there after nobody was found to hold it. */
+  #lookAgain(question: Question): Found | Promise<unknown> {
+    question.isSecondLook = true;
+    question.since = this.#host.now();
+    return this.#try(question);
+  }
+
+  /** The sockets as they are since the error came; or as they were a moment ago, where the tuple's own is still held. */
+  #sourceFor(namespace: NamespaceView, tuple: UdpTuple, since: number): SocketSource | null | Promise<unknown> {
+    const atHand = namespace.socketsNow(since);
+    if (atHand !== undefined) return atHand;
+    const before = namespace.socketsBefore();
+    const known = before === null ? null : lookup(before, tuple);
+    if (known?.match === 'connected' && known.sockets.every((socket) => this.#isKnownHeld(socket, since))) {
+      return { socketsFor: () => known.sockets };
+    }
+    return namespace.sockets(tuple.localPort, since);
+  }
+
+  #isKnownHeld(socket: UdpSocket, since: number): boolean {
+    const holders = this.#host.holders(socket, since);
+    return !(holders instanceof Promise) && holders.length > 0;
+  }
+
+  /** By inode; without those that cannot be found out. */
+  #optionsOf(
+    namespace: NamespaceView,
+    sockets: readonly UdpSocket[],
+    { since, askedAt }: Question,
+  ): Map<number, SocketOptions> | Promise<unknown> {
+    const options = new Map<number, SocketOptions>();
+    for (const socket of sockets.slice(0, MAX_CANDIDATES)) {
+      const known = namespace.options(socket, since);
+      if (known instanceof Promise) {
+        if (this.#host.now() - askedAt < OPTIONS_AFTER) return known;
+      } else if (known !== null) options.set(socket.inode, known);
+    }
+    return options;
+  }
+
+  /** Which devices count as the one that the error came in on; that matters only where a socket is bound to one. */
+  #delivery(
+    { namespace }: Place,
+    options: ReadonlyMap<number, SocketOptions>,
+    { interfaceName }: Question,
+  ): { interfaces: ReadonlySet<string> | null } {
+    const matters = [...options.values()].some(({ device }) => device !== null && device !== '');
+    if (!matters || interfaceName === null || namespace !== this.#host.own) return { interfaces: null };
+    return { interfaces: this.#host.interfacesAbove(interfaceName) };
+  }
+
+  /** No socket has the tuple: a tunnel of the kernel's, or one that is gone. */
+  #notFound(place: Place, source: SocketSource, question: Question): Found | Promise<unknown> {
+    const { namespace, tuple, isKnownLocal } = place;
+    if (source.cut === true) return TOO_LARGE;
+    if (!isKnownLocal) return ADDRESSES_UNREADABLE;
+    if (question.role === 'sender') {
+      const tunnel = this.#tunnelOf(place, question);
+      if (tunnel !== null) return tunnel;
+    }
+    const last = question.role === 'sender' ? namespace.closedSocket(tuple) : namespace.lastListener(tuple);
+    if (last === null) return at(place, question, NO_SOCKET);
+    const identity = this.#identity(last.socket, this.#host.lastHolders(last.socket), place, null);
+    return at(place, question, {
+      match: 'closed',
+      sockets: [identity],
+      closedMsAgo: Math.max(0, Math.round(last.msAgo)),
+    });
+  }
+
+  /**
+   * VXLAN and Geneve send from ports that no socket has: the kernel then looks for a tunnel's socket on the quoted
+   * destination port (__udp4_lib_err_encap, __udp6_lib_err_encap).
+   */
+  #tunnelOf(place: Place, question: Question): Found | Promise<unknown> | null {
+    const { namespace, tuple } = place;
+    const swapped = { ...tuple, localPort: tuple.remotePort, remotePort: tuple.localPort };
+    const source = this.#sourceFor(namespace, swapped, question.since);
+    if (source === null || source instanceof Promise) return source;
+    const { match, sockets } = lookup(source, swapped);
+    if (match === 'none' || match === 'connected') return null;
+    for (const socket of sockets) {
+      const holders = this.#host.holders(socket, question.since);
+      if (holders instanceof Promise) return holders;
+      if (holders.length > 0) return null;
+    }
+    if (!question.isSecondLook) return this.#lookAgain(question);
+    const found = { match, sockets: sockets.map((socket) => this.#identity(socket, [], place, null)) };
+    return withNotes(at(place, question, found), [
+      `no socket has the tuple, but a tunnel may have sent it: ${this.#host.whyUnheld()}`,
+    ]);
+  }
+
+  #identity(
+    socket: UdpSocket,
+    processes: readonly ProcessIdentity[],
+    { namespace, tuple }: Place,
+    options: SocketOptions | null,
+  ): SocketIdentity {
+    const { inode, connected, family, local, localPort, remote, remotePort, uid } = socket;
+    const device = options?.device ?? '';
     return {
-      inode: socket.inode,
-      state: socket.connected ? 'connected' : 'unconnected',
-      family: socket.family,
-      local: endpoint(socket.local, socket.localPort),
-      ...(socket.connected && { remote: endpoint(socket.remote, socket.remotePort) }),
-      uid: socket.uid,
-      netns: this.#netns,
-      recverr: null,
-      processes,
+      inode,
+      state: connected ? 'connected' : 'unconnected',
+      family,
+      local: endpoint(local, localPort),
+      ...(connected && { remote: endpoint(remote, remotePort) }),
+      ...(device !== '' && { device }),
+      uid,
+      user: this.#host.userOf(socket, processes),
+      netns: namespace.inode,
+      // IPV6_RECVERR is not among what the kernel tells of a socket.
+      recverr: tuple.version === 4 ? (options?.recverr ?? null) : null,
+      processes: [...processes],
     };
   }
 }
 
-function attributionIn({ version, type, code }: QuotedTuple, found: Found): Attribution {
-  const { errno, outcome } = verdict(version, type, code, found.match);
-  return withNote({ errno, outcome: found.outcome ?? outcome, match: found.match, sockets: found.sockets }, found.note);
+function unknown(note: string): Found {
+  return { match: null, sockets: [], note };
 }
 
-function attributionOut({ version, type, code }: QuotedTuple, found: Found): Attribution {
+/** With the tuple that the socket has, where that is not the one on the wire. */
+function at({ tuple }: Place, question: Question, found: Found): Found {
+  return tupleKey(tuple) === tupleKey(question.tuple) ? found : { ...found, socketTuple: tuple };
+}
+
+function withNotes(found: Found, notes: readonly string[]): Found {
+  if (notes.length === 0) return found;
+  return { ...found, note: [...(found.note === undefined ? [] : [found.note]), ...notes].join('; ') };
+}
+
+/** The address is nowhere on this host; but perhaps where it may not be looked for. */
+function foundNowhere({ unreadable, othersSkipped }: Survey): Found {
+  if (othersSkipped) return OTHERS_SKIPPED;
+  if (unreadable === 0) return NOT_LOCAL;
+  return unknown(
+    `the quoted source is an address of no network namespace that may be read, and ${unreadable} processes are in others`,
+  );
+}
+
+/** Of what was found in several namespaces. */
+function oneOf(results: readonly Found[]): Found {
+  if (results.length === 1) return results[0]!;
+  for (const match of ['connected', 'bound', 'wildcard'] as const) {
+    const best = results.find((found) => found.match === match);
+    if (best === undefined) continue;
+    const others = results.filter((found) => found !== best && isOpen(found));
+    if (others.length === 0) return best;
+    return withNotes({ ...best, sockets: [best, ...others].flatMap(({ sockets }) => sockets) }, [SEVERAL_NAMESPACES]);
+  }
+  return results.find(({ match }) => match === null) ?? results.find(({ match }) => match === 'closed') ?? results[0]!;
+}
+
+function isOpen({ match }: Found): boolean {
+  return match === 'connected' || match === 'bound' || match === 'wildcard';
+}
+
+function attributionIn({ version, type, code }: QuotedTuple, direction: Direction, found: Found): Attribution {
+  const { match, sockets, socketTuple, closedMsAgo } = found;
+  const withRecverr = sockets.filter(({ recverr }) => recverr === true).length;
+  const { errno, outcome } = verdict(version, type, code, match, sockets.length > 0 && withRecverr === sockets.length);
+  const notes: string[] = [];
+  if (errno !== null && withRecverr > 0 && withRecverr < sockets.length) notes.push(SOME_RECVERR);
+  if (errno === 'EMSGSIZE' && (outcome === 'reported' || outcome === 'queued')) notes.push(PMTU_DISCOVERY);
+  const { note } = withNotes(found, notes);
+  return {
+    direction,
+    errno,
+    outcome: found.outcome ?? outcome,
+    match,
+    ...(socketTuple !== undefined && { nat: natTuple(socketTuple) }),
+    ...(closedMsAgo !== undefined && { closedMsAgo }),
+    sockets,
+    ...(note !== undefined && { note }),
+  };
+}
+
+/** An error that a router sends about a datagram that it forwards is about no port here. */
+function attributionOut({ version, type, code }: QuotedTuple, direction: Direction, found: Found): Attribution {
+  const { match, sockets, socketTuple, closedMsAgo, note } = found;
   const { errno } = errnoFor(version, type, code);
-  // A router's own error about a datagram that it forwards: there is no port here that it is about.
-  const note = found === ELSEWHERE ? undefined : found.note;
-  return withNote({ errno, outcome: 'not-local', match: found.match, sockets: found.sockets }, note);
+  if (found.outcome === 'not-local' || found === OTHERS_SKIPPED) {
+    return { direction, errno, outcome: 'not-local', match: 'none', sockets: [] };
+  }
+  return {
+    direction: match === null ? direction : 'out',
+    errno,
+    outcome: 'not-local',
+    match,
+    // As in the quote: the socket that has the port is the destination.
+    ...(socketTuple !== undefined && { nat: natTuple(reversed(socketTuple)) }),
+    ...(closedMsAgo !== undefined && { closedMsAgo }),
+    sockets,
+    ...(note !== undefined && { note }),
+  };
 }
 
-function withNote(attribution: Attribution, note: string | undefined): Attribution {
-  if (note !== undefined) attribution.note = note;
-  return attribution;
+function natTuple({ local, localPort, remote, remotePort }: UdpTuple): NatTuple {
+  return { src: local, sport: localPort, dst: remote, dport: remotePort };
 }
 
-/** `::` takes v4 too, unless it is IPV6_V6ONLY, which /proc does not show (kernel-lookup.ts). */
-function isMaybeV6Only(match: Match, sockets: readonly UdpSocket[], { version }: LookupTuple): boolean {
-  return version === 4 && match === 'wildcard' && sockets.every(({ family, local }) => family === 6 && local === '::');
-}
-
-function questionAbout(tuple: LookupTuple): Question {
-  let resolve!: (found: Found) => void;
-  const answer = new Promise<Found>((settle) => {
-    resolve = settle;
-  });
-  return { tuple, answer, resolve };
-}
-
-function foundElsewhere(otherNamespaces: boolean | null): Found {
-  return otherNamespaces === false ? NOT_LOCAL : ELSEWHERE;
-}
-
-async function readTable(netDirectory: string, now: () => number): Promise<Run<SocketTable | null>> {
-  const start = now();
-  const value = await readSocketTable(netDirectory);
-  return { value, cost: now() - start };
-}
-
-function endpoint(address: string, port: number): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+/** `::` takes v4 too, unless it is IPV6_V6ONLY, which is not always known (kernel-lookup.ts). */
+function isMaybeV6Only(
+  { match, sockets }: LookupResult,
+  { version }: UdpTuple,
+  options: ReadonlyMap<number, SocketOptions>,
+): boolean {
+  if (version !== 4 || match !== 'wildcard') return false;
+  return sockets.every(
+    ({ family, local, inode }) => family === 6 && local === '::' && (options.get(inode)?.v6only ?? null) === null,
+  );
 }

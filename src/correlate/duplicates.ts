@@ -2,11 +2,14 @@
  * One packet, one event: the same ICMP packet is captured on every interface of this host that it passes (uplink, bridge,
  * veth), before and after NAT.
  *
- * Addresses and ports do not survive NAT; in IPv4 the identifications do. Genuine repeats may be equal to the octet,
+ * Addresses and ports do not survive NAT; in IPv4 the identifications do, and conntrack tells what they were. Genuine repeats may be equal to the octet,
  * in IPv6 they always are. So the rule is: as many events as the largest number of occurrences on any one interface.
  */
 import { ICMP_HEADER, type IcmpPacket } from '../decode/packet.ts';
+import { PROTOCOL, type IpHeader } from '../decode/ip.ts';
 import { isMalformed } from '../decode/octets.ts';
+import type { OriginalDatagram } from '../decode/original-datagram.ts';
+import { tupleKey, type UdpTuple } from '../host/udp-tuple.ts';
 
 /** Octets of the quoted payload that are compared. */
 const PAYLOAD = 32;
@@ -19,21 +22,46 @@ const COPY_WITHIN_SECONDS = 0.1;
 const MAX_EQUAL = 1024;
 const GENERATION = 32_768;
 
-/** What is the same in every copy of a packet, and different, mostly, in every other packet. */
-export function copyKey(bytes: Uint8Array, packet: IcmpPacket): string {
+/**
+ * What is the same in every copy of a packet, and different, mostly, in every other packet.
+ *
+ * @param undoNat gives the tuple of a quoted datagram before NAT, as its sender has it.
+ */
+export function copyKey(bytes: Uint8Array, packet: IcmpPacket, undoNat: (tuple: UdpTuple) => UdpTuple): string {
   const { ip, type, code, length, original, icmpOffset, end } = packet;
   let key = `${ip.version} ${type} ${code} ${length}`;
   let payload = icmpOffset + ICMP_HEADER;
   if (original !== null && !isMalformed(original)) {
     payload = original.ip.payloadOffset + UDP_HEADER;
     key += ` ${original.ip.protocol} ${original.ip.payloadLength}`;
-    // Some routers set it to 0 (RFC 6864), which tells nothing apart: their copies behind NAT are not recognised.
+    // Some routers set it to 0 (RFC 6864), which tells nothing apart.
     if (ip.version === 4 && ip.identification !== 0) key += ` ${ip.identification} ${original.ip.identification}`;
-    else
-      key += ` ${ip.src} ${ip.dst} ${original.ip.src} ${original.ports?.source} ${original.ip.dst} ${original.ports?.destination}`;
+    else key += ` ${addressesOf(ip, original, undoNat)}`;
   }
   for (let at = payload; at < end && at < payload + PAYLOAD; at++) key += String.fromCharCode(bytes[at]!);
   return key;
+}
+
+/**
+ * Addresses and ports as they are before NAT. Of the outer addresses NAT changes one with the quoted address that is equal
+ * to it, so what counts is whether it is.
+ */
+function addressesOf(
+  ip: IpHeader,
+  { ip: quoted, ports }: OriginalDatagram,
+  undoNat: (tuple: UdpTuple) => UdpTuple,
+): string {
+  const tuple = {
+    version: ip.version,
+    local: quoted.src,
+    localPort: ports?.source ?? 0,
+    remote: quoted.dst,
+    remotePort: ports?.destination ?? 0,
+  };
+  const own = quoted.protocol === PROTOCOL.UDP && ports !== null ? undoNat(tuple) : tuple;
+  const from = ip.src === quoted.dst ? '' : ip.src;
+  const to = ip.dst === quoted.src ? '' : ip.dst;
+  return `${from} ${to} ${tupleKey(own)}`;
 }
 
 interface Sighting {

@@ -100,25 +100,28 @@ function icmpv6ErrConvert(type: number, code: number): Conversion {
 }
 
 /**
- * The errno of an error that came in, and its outcome for the socket that was found. IP_RECVERR and the
- * path-MTU discovery mode are not in /proc: the outcome is the one that holds without the first and with the
- * default of the second.
+ * The errno of an error that came in, and its outcome for the socket that was found. The path-MTU discovery mode cannot
+ * be seen from outside: the outcome is the one that holds with its default.
  *
  * @param match how the socket was found; null where there was no table to look in.
+ * @param recverr whether the socket has IP_RECVERR or, for an ICMPv6 error, IPV6_RECVERR; where that is not known, false
+ * gives the outcome that holds without.
  */
 export function verdict(
   version: 4 | 6,
   type: number,
   code: number,
   match: Match,
+  recverr = false,
 ): { errno: string | null; outcome: Outcome } {
   const { errno, fatal } = errnoFor(version, type, code);
-  return { errno, outcome: outcomeFor(errno, fatal, match) };
+  return { errno, outcome: outcomeFor(errno, fatal, match, recverr) };
 }
 
-function outcomeFor(errno: string | null, fatal: boolean, match: Match): Outcome {
+function outcomeFor(errno: string | null, fatal: boolean, match: Match, recverr: boolean): Outcome {
   if (match === null) return 'unknown';
   if (match === 'none' || match === 'closed') return 'no-socket';
+  if (recverr && errno !== null) return 'queued';
   if (fatal && match === 'connected') return 'reported';
   // ipv4_sk_update_pmtu and ip6_sk_update_pmtu come before the question who is told.
   return errno === 'EMSGSIZE' ? 'pmtu' : 'ignored';

@@ -25,11 +25,11 @@ export const ICMPV6 = {
 } as const;
 
 /**
- * Whether messages of this type are errors that quote the invoking packet. RFC 4443 section 2.1: types
- * below 128 are errors; only these four are assigned.
+ * Whether messages of this type are errors that quote the invoking packet. RFC 4443 section 2.1: types below 128 are, of
+ * which four are assigned; the others are handed to the upper layer too (section 2.4 (a), icmpv6_rcv in net/ipv6/icmp.c).
  */
 export function isIcmpv6Error(type: number): boolean {
-  return type >= ICMPV6.DESTINATION_UNREACHABLE && type <= ICMPV6.PARAMETER_PROBLEM;
+  return type < ICMPV6.ECHO_REQUEST;
 }
 
 /** IANA "ICMPv6 Parameters", code fields of type 1. */

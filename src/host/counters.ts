@@ -9,8 +9,8 @@ import { readText } from './proc-file.ts';
 
 /** Destination unreachable, source quench, redirect, time exceeded, parameter problem. */
 const ERROR_TYPES_4 = [3, 4, 5, 11, 12] as const;
-/** Destination unreachable, packet too big, time exceeded, parameter problem. */
-const ERROR_TYPES_6 = [1, 2, 3, 4] as const;
+/** RFC 4443 section 2.1: errors, assigned or not. */
+const ERROR_TYPES_6 = Array.from({ length: 128 }, (_, type) => type);
 
 /** ICMP errors by type, and their sum. */
 interface ErrorCounts {

@@ -3,7 +3,7 @@
  * calls, and now and then hang.
  */
 
-import { closeSync, openSync, opendirSync, readlinkSync, readSync } from 'node:fs';
+import { closeSync, openSync, opendirSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 
 const FIRST_BUFFER = 64 * 1024;
@@ -92,6 +92,18 @@ export function readShort(path: string): string | null {
 export function readLink(path: string): string | null {
   try {
     return readlinkSync(path);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * What tells the files of one network namespace from those of another: the inode of /proc/PID/net/udp, which may be asked
+ * for where the link /proc/PID/ns/net may not be read (proc_net is a tree of its own in each). Null where there is none.
+ */
+export function netFilesInode(netDirectory: string): number | null {
+  try {
+    return statSync(`${netDirectory}/udp`).ino;
   } catch {
     return null;
   }

@@ -9,10 +9,8 @@
 import type { ProcessIdentity } from '../event.ts';
 import { directoryNames, linkedInode, readHead, readLink, readShort, readText } from './proc-file.ts';
 import { Refresher, type Run } from './refresher.ts';
-import { Turns } from './turns.ts';
+import { dropOldest, Slices, Turns } from './bounds.ts';
 
-/** Milliseconds of scanning before the event loop has a turn. */
-const SLICE = 4;
 /** Holders checked before the event loop has a turn; each takes two or three calls on /proc. */
 const CHECKS_PER_TURN = 200;
 /** Sockets whose holders are remembered, of any kind. Those that were asked for come on top. */
@@ -27,6 +25,20 @@ const UNHELD_FOR = 5_000;
 const IDENTITY_FOR = 10_000;
 /** Milliseconds after which holders are scanned for again beside their use: a process may have forked. */
 const SCAN_FOR = 10_000;
+
+/** Processes that held a socket that was asked for: most new sockets are theirs. */
+const LIKELY_HOLDERS = 32;
+/** Processes started since the last scan that are looked into. */
+const NEWCOMERS = 64;
+/** Milliseconds that a look into those may take, and how many times that it rests afterwards. */
+const QUICK_LOOK = 2;
+const QUICK_REST = 9;
+/** Sockets whose holders are remembered when they are closed. */
+const MAX_REMEMBERED = 32_768;
+const MAX_WITNESSES = 1_024;
+/** Milliseconds between two scans for the sake of memory, at least, and in times the cost of a scan. */
+const LEARN_EVERY = 1_000;
+const LEARN_EVERY_COSTS = 50;
 
 const CMDLINE_OCTETS = 1024;
 const CMDLINE_TIMEOUT = 250;
@@ -47,8 +59,16 @@ interface Scan {
   holders: Map<number, Holder>;
   /** Processes whose descriptors may not be read. */
   unreadable: number;
-  /** Some process is, or may be, in another network namespace. */
-  otherNamespaces: boolean;
+  /** The highest process number given out when it began, unless the numbers have started again from the bottom. */
+  lastPid: number;
+}
+
+/** A process that was seen to hold a socket, which it may have closed since. */
+interface Witness {
+  pid: number;
+  fd: number;
+  fingerprint: Fingerprint;
+  at: number;
 }
 
 /** What tells one process from a later one with the same number, and from itself before execve. */
@@ -73,7 +93,6 @@ export class ProcessTable {
   readonly #root: string;
   readonly #now: () => number;
   readonly #scans: Refresher<Scan>;
-  readonly #netns: string | null;
   /** Asked for and not found yet: kept by the next scan however full it is. */
   #wanted = new Set<number>();
   /** When a scan found nobody, by inode. */
@@ -81,7 +100,15 @@ export class ProcessTable {
   readonly #identities = new Map<number, Known>();
   readonly #identifying = new Map<number, Promise<Known | null>>();
   /** Questions that are being answered, by inode. */
-  readonly #asking = new Map<number, Promise<ProcessIdentity[] | null>>();
+  readonly #asking = new Map<number, Promise<void>>();
+  /** Those named last by inode, and by process; the newest last. */
+  readonly #remembered = new Map<number, ProcessIdentity[]>();
+  readonly #likelyHolders = new Map<number, true>();
+  readonly #witnesses = new Map<number, Witness>();
+  #lookedAt = Number.NEGATIVE_INFINITY;
+  #lookNotBefore = 0;
+  /** Sockets whose holders were not named when they were learned of, since the last scan. */
+  readonly #unlearnable = new Set<number>();
   readonly #checks = new Turns(CHECKS_PER_TURN);
   readonly #cmdlines = new Slots(CMDLINE_READS);
   /** Seconds since the epoch at which the system started; undefined before it was read. */
@@ -90,17 +117,12 @@ export class ProcessTable {
   constructor(options: ProcessTableOptions) {
     this.#root = options.root;
     this.#now = options.now;
-    this.#netns = readLink(`${options.root}/self/ns/net`);
     this.#scans = new Refresher(() => this.#scan(), options.now);
   }
 
   /** Processes whose descriptors could not be read at the last scan; null before the first. */
   get unreadable(): number | null {
     return this.#scans.latest?.value.unreadable ?? null;
-  }
-
-  get scans(): number {
-    return this.#scans.runs;
   }
 
   /** Milliseconds spent scanning. */
@@ -118,61 +140,71 @@ export class ProcessTable {
   }
 
   /**
-   * Whether sockets may exist outside this network namespace: some process is in another one, or in one
-   * that may not be read. Null where it could not be found out.
+   * The holders as far as they are known, and hold the socket now or did at `since` or later; empty where no process
+   * holds it. Null: ask `holders`, and then again.
    */
-  otherNamespaces(): boolean | null | Promise<boolean | null> {
-    const { latest } = this.#scans;
-    if (latest !== null && this.#now() - latest.startedAt < SCAN_FOR) return latest.value.otherNamespaces;
-    return this.#scans.join().then((scan) => scan?.otherNamespaces ?? null);
-  }
-
-  /** The holders as far as they are known and still hold the socket, with no waiting; null: ask `holders`. */
-  known(inode: number): ProcessIdentity[] | null {
+  known(inode: number, since: number): ProcessIdentity[] | null {
     const { latest } = this.#scans;
     if (latest === null) return null;
     if (this.#now() - latest.startedAt > SCAN_FOR) void this.#scans.join();
     if (this.#isUnheld(inode)) return [];
+    let found = this.#nameAtOnce(inode, since);
+    if (found?.length === 0 && this.#lookIntoLikelyHolders(since)) found = this.#nameAtOnce(inode, since);
+    if (found === null || found.length === 0) return null;
+    this.#remember(inode, found);
+    return found;
+  }
+
+  /** Looks for the holders of a socket among all processes. Resolves when `known` has an answer. */
+  holders(inode: number, since: number): Promise<void> {
+    let asking = this.#asking.get(inode);
+    if (asking === undefined) {
+      asking = this.#findHolders(inode, since).finally(() => this.#asking.delete(inode));
+      this.#asking.set(inode, asking);
+    }
+    return asking;
+  }
+
+  /** Finds out who holds the socket, as far as that costs little, for when it is closed. */
+  learn(inode: number, since: number): void {
+    if (this.#remembered.has(inode) || this.#unlearnable.has(inode) || this.known(inode, since) !== null) return;
+    if (this.#unlearnable.size < MAX_REMEMBERED) this.#unlearnable.add(inode);
+  }
+
+  /** To be called when a round of `learn` is over: for the sockets that are left, all processes are looked at in time. */
+  learned(now: number): void {
+    const { latest } = this.#scans;
+    if (this.#unlearnable.size === 0 || latest === null) return;
+    if (now - latest.startedAt > Math.max(LEARN_EVERY, LEARN_EVERY_COSTS * latest.cost)) void this.#scans.join();
+  }
+
+  /** Who held the socket when its holders were named last; empty where that is not known. */
+  remembered(inode: number): ProcessIdentity[] {
+    return this.#remembered.get(inode) ?? [];
+  }
+
+  /** Null where somebody holds it whose identity is not known yet. */
+  #nameAtOnce(inode: number, since: number): ProcessIdentity[] | null {
     const found: ProcessIdentity[] = [];
-    for (const { pid, fd } of chain(latest.value.holders.get(inode))) {
-      if (!this.#holds(pid, fd, inode)) continue;
-      const fingerprint = this.#fingerprint(pid);
+    for (const { pid, fd } of chain(this.#scans.latest?.value.holders.get(inode))) {
+      const fingerprint = this.#holds(pid, fd, inode) ? this.#fingerprint(pid) : this.#witnessed(inode, pid, fd, since);
       if (fingerprint === null) continue;
       const known = this.#identities.get(pid);
       if (known === undefined || !isSame(known, fingerprint)) return null;
       if (this.#now() - known.readAt > IDENTITY_FOR) void this.#identify(pid, fingerprint);
       found.push(named(known, fd));
     }
-    return found.length > 0 ? found : null;
+    return found;
   }
 
-  /**
-   * Every process that holds the socket, by its descriptor; a process forked since the last scan may be
-   * missing where the others still hold it. Empty where no process that may be read does.
-   *
-   * @returns null once closed.
-   */
-  holders(inode: number): Promise<ProcessIdentity[] | null> {
-    let asking = this.#asking.get(inode);
-    if (asking === undefined) {
-      asking = this.#findHolders(inode).finally(() => this.#asking.delete(inode));
-      this.#asking.set(inode, asking);
-    }
-    return asking;
-  }
-
-  async #findHolders(inode: number): Promise<ProcessIdentity[] | null> {
-    const remembered = await this.#name(inode, this.#scans.latest?.value);
-    if (remembered.length > 0 || this.#isUnheld(inode)) return remembered;
+  async #findHolders(inode: number, since: number): Promise<void> {
+    if (await this.#identifyHolders(inode, since, this.#scans.latest?.value)) return;
+    if (this.#isUnheld(inode)) return;
     this.#wanted.add(inode);
     const scan = await this.#scans.fresh();
-    if (scan === null) return null;
-    const found = await this.#name(inode, scan);
-    if (found.length === 0) {
-      if (this.#unheld.size >= MAX_SOCKETS) this.#unheld.clear();
-      this.#unheld.set(inode, this.#now());
-    }
-    return found;
+    if (scan === null || (await this.#identifyHolders(inode, since, scan))) return;
+    if (this.#unheld.size >= MAX_SOCKETS) this.#unheld.clear();
+    this.#unheld.set(inode, this.#now());
   }
 
   #isUnheld(inode: number): boolean {
@@ -183,18 +215,92 @@ export class ProcessTable {
     return false;
   }
 
-  async #name(inode: number, scan: Scan | undefined): Promise<ProcessIdentity[]> {
-    const found: ProcessIdentity[] = [];
+  /** Reads the identities of those who hold the socket; false where nobody does. */
+  async #identifyHolders(inode: number, since: number, scan: Scan | undefined): Promise<boolean> {
+    let isHeld = false;
     for (const { pid, fd } of chain(scan?.holders.get(inode))) {
       await this.#checks.take();
-      const fingerprint = this.#fingerprint(pid);
+      const fingerprint = this.#holds(pid, fd, inode) ? this.#fingerprint(pid) : this.#witnessed(inode, pid, fd, since);
       if (fingerprint === null) continue;
       let known: Known | null | undefined = this.#identities.get(pid);
       if (known === undefined || !isSame(known, fingerprint)) known = await this.#identify(pid, fingerprint);
-      // Last, so that the link is read from the process that was identified.
-      if (known !== null && this.#holds(pid, fd, inode)) found.push(named(known, fd));
+      // Read again: the link is then that of the process that was identified.
+      if (known !== null && (this.#holds(pid, fd, inode) || this.#witnessed(inode, pid, fd, since) !== null)) {
+        isHeld = true;
+      }
+    }
+    return isHeld;
+  }
+
+  #witnessed(inode: number, pid: number, fd: number, since: number): Fingerprint | null {
+    const witness = this.#witnesses.get(inode);
+    if (witness === undefined || witness.pid !== pid || witness.fd !== fd || witness.at < since) return null;
+    return witness.fingerprint;
+  }
+
+  /**
+   * Looks at the descriptors of those who held sockets that were asked for, and of processes that are new: most sockets
+   * that no scan has seen are theirs, and a socket that is closed 5 ms later is found in time. False where it has to
+   * rest.
+   */
+  #lookIntoLikelyHolders(since: number): boolean {
+    const { latest } = this.#scans;
+    if (latest === null || this.#lookedAt >= since || performance.now() < this.#lookNotBefore) return false;
+    this.#lookedAt = this.#now();
+    const start = performance.now();
+    for (const pid of [...this.#likelyHolders.keys()].toReversed().concat(this.#newcomers(latest.value))) {
+      if (performance.now() - start > QUICK_LOOK) break;
+      try {
+        for (const name of directoryNames(`${this.#root}/${pid}/fd`)) this.#noteNew(latest.value, pid, Number(name));
+      } catch {
+        // It ended, or may not be looked into.
+      }
+    }
+    this.#lookNotBefore = performance.now() + QUICK_REST * (performance.now() - start);
+    return true;
+  }
+
+  #noteNew(scan: Scan, pid: number, fd: number): void {
+    const inode = linkedInode('socket', readLink(`${this.#root}/${pid}/fd/${fd}`));
+    if (inode === null) return;
+    const first = scan.holders.get(inode);
+    for (const holder of chain(first)) if (holder.pid === pid && holder.fd === fd) return;
+    if (first === undefined && scan.holders.size >= 2 * MAX_SOCKETS) return;
+    const fingerprint = this.#fingerprint(pid);
+    if (fingerprint === null) return;
+    scan.holders.set(inode, { pid, fd, next: first });
+    this.#unheld.delete(inode);
+    if (this.#witnesses.size >= MAX_WITNESSES) this.#witnesses.clear();
+    this.#witnesses.set(inode, { pid, fd, fingerprint, at: this.#now() });
+    // What does not hang is read at once: the process may end any moment.
+    const known = this.#identities.get(pid);
+    if (known === undefined || !isSame(known, fingerprint)) void this.#identify(pid, fingerprint);
+  }
+
+  /** Processes that were started since the scan, newest first. A thread has a number too, but is no process. */
+  #newcomers(scan: Scan): number[] {
+    const found: number[] = [];
+    const lastPid = this.#lastPid();
+    for (let pid = lastPid; pid > scan.lastPid && pid > lastPid - NEWCOMERS; pid--) {
+      if (readShort(`${this.#root}/${pid}/status`)?.includes(`\nTgid:\t${pid}\n`) === true) found.push(pid);
     }
     return found;
+  }
+
+  /** The last field of /proc/loadavg. */
+  #lastPid(): number {
+    return Number(readShort(`${this.#root}/loadavg`)?.trim().split(' ').at(-1) ?? 0);
+  }
+
+  #remember(inode: number, processes: ProcessIdentity[]): void {
+    this.#remembered.delete(inode);
+    if (this.#remembered.size >= MAX_REMEMBERED) dropOldest(this.#remembered);
+    this.#remembered.set(inode, processes);
+    for (const { pid } of processes) {
+      this.#likelyHolders.delete(pid);
+      if (this.#likelyHolders.size >= LIKELY_HOLDERS) dropOldest(this.#likelyHolders);
+      this.#likelyHolders.set(pid, true);
+    }
   }
 
   #holds(pid: number, fd: number, inode: number): boolean {
@@ -224,17 +330,26 @@ export class ProcessTable {
 
   async #readIdentity(pid: number, fingerprint: Fingerprint): Promise<Known | null> {
     const directory = `${this.#root}/${pid}`;
-    const [cmdline, cgroup, started] = await Promise.all([
-      this.#cmdline(`${directory}/cmdline`),
-      readText(`${directory}/cgroup`),
-      this.#startTime(fingerprint.startTicks),
-    ]);
     const comm = readShort(`${directory}/comm`)?.replace(/\n$/, '') ?? null;
     const exe = readLink(`${directory}/exe`);
+    const cgroup = readShort(`${directory}/cgroup`);
+    const now = this.#fingerprint(pid);
+    if (now === null || now.startTicks !== fingerprint.startTicks) return null;
+    const [cmdline, started] = await Promise.all([
+      this.#cmdline(`${directory}/cmdline`),
+      this.#startTime(fingerprint.startTicks),
+    ]);
+    // It may have ended meanwhile, or begun another program: then the command line is nobody's.
     const after = this.#fingerprint(pid);
-    if (after === null || after.startTicks !== fingerprint.startTicks) return null;
-    const identity = { pid, comm, exe, cmdline, started, ...placeOf(cgroup) };
-    const known = { ...after, identity, readAt: this.#now() };
+    const identity = {
+      pid,
+      comm,
+      exe,
+      cmdline: after !== null && isSame(after, now) ? cmdline : null,
+      started,
+      ...placeOf(cgroup),
+    };
+    const known = { ...now, identity, readAt: this.#now() };
     if (this.#identities.size >= MAX_IDENTITIES) this.#identities.clear();
     this.#identities.set(pid, known);
     return known;
@@ -262,19 +377,12 @@ export class ProcessTable {
   async #scan(): Promise<Run<Scan>> {
     const wanted = this.#wanted;
     this.#wanted = new Set();
-    const scan: Scan = { holders: new Map(), unreadable: 0, otherNamespaces: false };
-    let cost = 0;
-    let sliceStart = performance.now();
+    const scan: Scan = { holders: new Map(), unreadable: 0, lastPid: this.#lastPid() };
+    this.#unlearnable.clear();
+    const slices = new Slices();
     const steps = this.#steps(scan, wanted);
-    while (steps.next().done !== true) {
-      const elapsed = performance.now() - sliceStart;
-      if (elapsed < SLICE) continue;
-      cost += elapsed;
-      await new Promise((resolve) => setImmediate(resolve));
-      sliceStart = performance.now();
-    }
-    cost += performance.now() - sliceStart;
-    return { value: scan, cost };
+    while (steps.next().done !== true) if (slices.isOver) await slices.rest();
+    return { value: scan, cost: slices.worked };
   }
 
   /** The work of a scan, yielding where it may be interrupted. Processes that vanish are passed over. */
@@ -284,7 +392,6 @@ export class ProcessTable {
         const pid = Number(name);
         if (!Number.isInteger(pid) || pid <= 0) continue;
         yield;
-        scan.otherNamespaces ||= this.#isElsewhere(pid);
         try {
           for (const descriptor of directoryNames(`${this.#root}/${pid}/fd`)) {
             yield;
@@ -305,15 +412,6 @@ export class ProcessTable {
     const first = scan.holders.get(inode);
     if (first === undefined && scan.holders.size >= MAX_SOCKETS && !wanted.has(inode)) return;
     scan.holders.set(inode, { pid, fd, next: first });
-  }
-
-  /** Whether the process's network namespace is another one than ours, or may be. */
-  #isElsewhere(pid: number): boolean {
-    const netns = readLink(`${this.#root}/${pid}/ns/net`);
-    if (netns !== null) return netns !== this.#netns;
-    // Not readable, or already gone: then its directory is gone too, or it is a zombie, which has no sockets.
-    const stat = readShort(`${this.#root}/${pid}/stat`);
-    return stat !== null && !/^\) [ZX] /.test(stat.slice(stat.lastIndexOf(')')));
   }
 }
 
@@ -340,24 +438,39 @@ class Slots {
   }
 }
 
+/** How a runtime names the control group of a container: its 64 hexadecimal digits, and what is before them. */
+const CONTAINER = /^(?:(.*)[-:])?([0-9a-f]{12})[0-9a-f]{52}(?:\.scope)?$/;
+const RUNTIMES: ReadonlyMap<string, string> = new Map([
+  ['docker', 'docker'],
+  ['cri-containerd', 'containerd'],
+  ['nerdctl', 'containerd'],
+  ['crio', 'cri-o'],
+  ['libpod', 'podman'],
+]);
+
 /**
  * Container and unit of a process from the text of /proc/PID/cgroup, lines of `hierarchy:controllers:path`.
  * Docker, containerd, CRI-O and Podman all name the container's group by its 64 hexadecimal digits, with or
- * without a prefix and `.scope`; the first 12 are what their commands print. The unit is the innermost group
- * that systemd manages.
+ * without a prefix and `.scope`; the first 12 are what their commands print. The prefix tells the runtime; without one
+ * (cgroupfs driver) the group above may. The unit is the innermost group that systemd manages.
  */
-export function placeOf(cgroup: string | null): Pick<ProcessIdentity, 'container' | 'unit'> {
+export function placeOf(cgroup: string | null): Pick<ProcessIdentity, 'container' | 'runtime' | 'unit'> {
   let container: string | null = null;
+  let runtime: string | null = null;
   let unit: string | null = null;
   for (const line of cgroup?.split('\n') ?? []) {
     const groups = line.split(':').slice(2).join(':').split('/');
-    for (const group of groups) {
-      container = /(?:^|[-:])([0-9a-f]{12})[0-9a-f]{52}(?:\.scope)?$/.exec(group)?.[1] ?? container;
+    for (const [index, group] of groups.entries()) {
+      const [, prefix, id] = CONTAINER.exec(group) ?? [];
+      // What watches over a container is beside it, not in it.
+      if (id === undefined || prefix?.endsWith('-conmon') === true) continue;
+      container = id;
+      runtime = RUNTIMES.get(prefix?.split(':').at(-1) ?? groups[index - 1] ?? '') ?? runtime;
     }
     // On a host with both versions of cgroups only the hierarchy of systemd has units.
     unit ??= groups.findLast((group) => group.endsWith('.service') || group.endsWith('.scope')) ?? null;
   }
-  return { container, unit };
+  return { container, runtime, unit };
 }
 
 /** The NUL-separated text of /proc/PID/cmdline with spaces, cut at 1,024 octets where a character ends. */

@@ -21,7 +21,6 @@ export interface Latest<T> extends Run<T> {
 export class Refresher<T> {
   /** The last run that ended. */
   latest: Latest<T> | null = null;
-  runs = 0;
   /** Milliseconds of work, all runs. */
   totalCost = 0;
 
@@ -48,18 +47,18 @@ export class Refresher<T> {
     this.#interval = interval;
   }
 
-  /** The value of a run that started at `since` or later, if there is one or can be one at once; else null. */
-  at(since: number): T | null {
-    if (this.latest !== null && this.latest.startedAt >= since) return this.latest.value;
+  /** A run that started at `since` or later, if there is one or can be one at once; else null. */
+  at(since: number): Latest<T> | null {
+    if (this.latest !== null && this.latest.startedAt >= since) return this.latest;
     const startedAt = this.#now();
     if (this.#closed || this.#running !== null || startedAt < this.#notBefore) return null;
     const run = this.#quickJob();
     if (run === null) return null;
     const served = this.#waiting;
     this.#waiting = null;
-    this.#finish(run, startedAt);
+    const latest = this.#finish(run, startedAt);
     served?.resolve(run.value);
-    return run.value;
+    return latest;
   }
 
   /** The value of a run that starts after this call; null once closed. */
@@ -111,11 +110,12 @@ export class Refresher<T> {
     if (this.#waiting !== null) this.#schedule();
   }
 
-  #finish(run: Run<T>, startedAt: number): void {
-    this.latest = { ...run, startedAt };
-    this.runs++;
+  #finish(run: Run<T>, startedAt: number): Latest<T> {
+    const latest = { ...run, startedAt };
+    this.latest = latest;
     this.totalCost += run.cost;
     this.#notBefore = Math.max(this.#now() + REST * run.cost, startedAt + this.#interval);
+    return latest;
   }
 }
 

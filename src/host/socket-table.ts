@@ -14,7 +14,8 @@
 
 import { endianness } from 'node:os';
 import { formatIpv4, formatIpv6 } from '../decode/octets.ts';
-import { readHead, readIfSmall } from './proc-file.ts';
+import type { FileHead } from './proc-file.ts';
+import type { UdpTuple } from './udp-tuple.ts';
 
 /** One line of /proc/net/udp or udp6. The device it may be bound to is not in there. */
 export interface UdpSocket {
@@ -35,10 +36,6 @@ export interface UdpSocket {
 
 /** More sockets than this are not indexed. */
 const MAX_SOCKETS = 262_144;
-/** A line of udp6 takes up to 168 octets. */
-const MAX_OCTETS = MAX_SOCKETS * 168;
-/** Some 250 sockets. Where there are 20,000, it takes 4 ms to see that the table is not small. */
-const SMALL_OCTETS = 32 * 1024;
 
 const LINE =
   /^ *\d+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{2}) \S+ +\S+ +\S+ +(\d+) +\d+ +(\d+) /;
@@ -103,6 +100,24 @@ export class SocketTable implements Iterable<UdpSocket> {
     this.#collect(localPort, remotePort, found);
     if (remotePort !== 0) this.#collect(localPort, 0, found);
     return found;
+  }
+
+  /** The socket that is connected with this very tuple; null where there is none. */
+  connectedSocket({ local, localPort, remote, remotePort }: UdpTuple): UdpSocket | null {
+    if (remotePort === 0) return null;
+    const sockets: UdpSocket[] = [];
+    this.#collect(localPort, remotePort, sockets);
+    return sockets.find((socket) => socket.connected && socket.local === local && socket.remote === remote) ?? null;
+  }
+
+  /** Whether the table may have a socket with that inode; it has none where this says so. */
+  hasInode(inode: number): boolean {
+    return this.#v4.includes(` ${inode} `) || this.#v6.includes(` ${inode} `);
+  }
+
+  /** Octets of text. */
+  get octets(): number {
+    return this.#v4.length + this.#v6.length;
   }
 
   *[Symbol.iterator](): Generator<UdpSocket> {
@@ -187,34 +202,14 @@ export class SocketTable implements Iterable<UdpSocket> {
   }
 }
 
-/** The tables, read at once, where they are small and can be read; else null. */
-export function readSmallSocketTable(netDirectory: string): SocketTable | null {
-  try {
-    const v4 = readIfSmall(`${netDirectory}/udp`, SMALL_OCTETS);
-    const v6 = v4 === null ? null : readIfSmall(`${netDirectory}/udp6`, SMALL_OCTETS);
-    return v4 === null || v6 === null ? null : new SocketTable(v4, v6, false);
-  } catch {
-    return null;
-  }
-}
-
 /**
- * Reads the tables of the network namespace whose directory this is: `/proc/net`, `/proc/PID/net`, or
- * `net` in a snapshot. Off the event loop, but for about 1 ms per 10,000 sockets.
+ * The table in the text of /proc/net/udp and /proc/net/udp6.
  *
- * @returns null where /proc/net/udp cannot be read. Without udp6 (a kernel without IPv6) there are no v6 sockets.
+ * @returns null without the first. Without the second (a kernel without IPv6) there are no v6 sockets.
  */
-export async function readSocketTable(netDirectory: string): Promise<SocketTable | null> {
-  try {
-    const v4 = await readHead(`${netDirectory}/udp`, MAX_OCTETS);
-    const v6 = await readHead(`${netDirectory}/udp6`, MAX_OCTETS).catch((error: unknown) => {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      return { bytes: Buffer.alloc(0), cut: false };
-    });
-    return new SocketTable(v4.bytes, v6.bytes, v4.cut || v6.cut);
-  } catch {
-    return null;
-  }
+export function socketTableOf(v4: FileHead | null, v6: FileHead | null): SocketTable | null {
+  if (v4 === null) return null;
+  return new SocketTable(v4.bytes, v6?.bytes ?? Buffer.alloc(0), v4.cut || (v6?.cut ?? false));
 }
 
 function countLines(text: Buffer): number {

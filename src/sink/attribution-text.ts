@@ -12,7 +12,7 @@ const ARROW = octetsOf('→');
 const MAX_NAMED = 4;
 
 /** `172.16.0.62:62651 > 172.16.0.46:29999`; `?` for a port that was not quoted. */
-function flowText(flow: Flow): string {
+function flowText(flow: Pick<Flow, 'src' | 'sport' | 'dst' | 'dport'>): string {
   return `${endpoint(flow.src, flow.sport)} > ${endpoint(flow.dst, flow.dport)}`;
 }
 
@@ -23,8 +23,9 @@ function endpoint(address: string, port: number | null | undefined): string {
 
 /** The line without its tab and its end, `verbose` adds what `-v` shows. */
 export function attributionText(event: IcmpEvent, verbose: boolean): Octets {
-  const { flow } = event;
-  const tuple = flow === undefined ? 'quotes no datagram' : flowText(flow);
+  const { flow, nat } = event;
+  let tuple = flow === undefined ? 'quotes no datagram' : flowText(flow);
+  if (nat !== undefined) tuple += ` (NAT of ${flowText(nat)})`;
   if (event.outcome === undefined) return tuple;
   const text = `${tuple}  ${event.errno ?? 'no errno'} ${ARROW} ${verdictText(event, verbose)}`;
   return event.interfaces === undefined || event.interfaces.length < 2
@@ -40,7 +41,7 @@ function verdictText(event: IcmpEvent, verbose: boolean): Octets {
     case 'not-local':
       return notLocalText(event, sockets, verbose);
     case 'no-socket':
-      return withNote('no socket here has it now', event.note);
+      return withNote(noSocketText(event, sockets, verbose), event.note);
     case 'reported':
       return withNote(`${owners(sockets, verbose)}, ${event.match}: its next call fails`, event.note);
     case 'queued':
@@ -54,9 +55,22 @@ function verdictText(event: IcmpEvent, verbose: boolean): Octets {
 
 function notLocalText(event: IcmpEvent, sockets: readonly SocketIdentity[], verbose: boolean): Octets {
   if (event.direction !== 'out') return withNote('not sent from here', event.note);
-  const listener =
-    sockets.length === 0 ? 'nothing here listens there now' : `${owners(sockets, verbose)} listens there now`;
-  return withNote(`sent by this host: ${listener}`, event.note);
+  return withNote(`sent by this host: ${listenerText(event, sockets, verbose)}`, event.note);
+}
+
+function listenerText({ match, closedMsAgo }: IcmpEvent, sockets: readonly SocketIdentity[], verbose: boolean): Octets {
+  if (match === 'closed') return `${owners(sockets, verbose)} had the port, last seen ${ago(closedMsAgo)}`;
+  return sockets.length === 0 ? 'nothing here listens there now' : `${owners(sockets, verbose)} listens there now`;
+}
+
+function noSocketText({ match, closedMsAgo }: IcmpEvent, sockets: readonly SocketIdentity[], verbose: boolean): Octets {
+  if (match !== 'closed') return 'no socket here has it now';
+  return `closed: ${owners(sockets, verbose)} had it, last seen ${ago(closedMsAgo)}`;
+}
+
+function ago(milliseconds: number | undefined): string {
+  if (milliseconds === undefined) return 'before';
+  return milliseconds < 1_000 ? `${milliseconds} ms ago` : `${(milliseconds / 1_000).toFixed(1)} s ago`;
 }
 
 /** The kernel drops the error for one of three reasons; a socket that set IP_RECVERR hears of it all the same. */
@@ -82,11 +96,14 @@ function owners(sockets: readonly SocketIdentity[], verbose: boolean): Octets {
 }
 
 function processText(process: ProcessIdentity, socket: SocketIdentity, verbose: boolean): Octets {
-  const name = `${printable(process.comm ?? '?')}[${process.pid}] fd ${process.fd}`;
+  const { container, runtime } = process;
+  let name = `${printable(process.comm ?? '?')}[${process.pid}] fd ${process.fd}`;
+  if (container !== null) name += ` in ${runtime ?? 'container'} ${printable(container)}`;
   if (!verbose) return name;
-  const details = [`uid ${socket.uid}`];
+  const details = [socket.user === null ? `uid ${socket.uid}` : `user ${printable(socket.user)}`];
+  if (socket.device !== undefined) details.push(`device ${printable(socket.device)}`);
+  if (socket.netns !== null) details.push(`netns ${socket.netns}`);
   if (process.unit !== null) details.push(printable(process.unit));
-  if (process.container !== null) details.push(`container ${printable(process.container)}`);
   if (process.started !== null) details.push(`since ${process.started}`);
   if (process.cmdline !== null) details.push(printable(process.cmdline));
   return `${name} {${details.join(', ')}}`;

@@ -4,7 +4,7 @@
  * The lines are put together by hand, since JSON.stringify takes five times as long; whatever is hostile
  * text goes through JSON.stringify all the same. Addresses and names of ours need no escaping.
  */
-import type { Flow, IcmpEvent, SocketIdentity } from '../event.ts';
+import type { Flow, IcmpEvent, NatTuple, SocketIdentity } from '../event.ts';
 import { octetsOf, type Octets } from './output.ts';
 import { rfc3339 } from './time-stamp.ts';
 
@@ -24,6 +24,8 @@ export function jsonLine(event: IcmpEvent, host: string | null): Octets {
   if (event.errno !== undefined) line += `,"errno":${event.errno === null ? 'null' : `"${event.errno}"`}`;
   if (event.outcome !== undefined) line += `,"outcome":"${event.outcome}"`;
   if (event.match !== undefined) line += `,"match":${event.match === null ? 'null' : `"${event.match}"`}`;
+  if (event.closedMsAgo !== undefined) line += `,"closedMsAgo":${event.closedMsAgo}`;
+  if (event.nat !== undefined) line += `,"nat":${natJson(event.nat)}`;
   if (event.note !== undefined) line += `,"note":${quoted(event.note)}`;
   if (event.sockets !== undefined) line += `,"sockets":${socketsJson(event.sockets)}`;
   if (event.count !== undefined) line += `,"count":${event.count}`;
@@ -43,6 +45,10 @@ function flowJson(flow: Flow): string {
   if (flow.dport !== undefined) json += `,"dport":${flow.dport}`;
   if (flow.ipId !== undefined) json += `,"ipId":${flow.ipId}`;
   return `${json}}`;
+}
+
+function natJson({ src, sport, dst, dport }: NatTuple): string {
+  return `{"src":"${src}","sport":${sport},"dst":"${dst}","dport":${dport}}`;
 }
 
 /** One attribution serves many events of a flow; so does its text. */

@@ -7,7 +7,7 @@
 
 const ICMPV4_ERRORS = 'icmp and (icmp[0] = 3 or icmp[0] = 4 or icmp[0] = 5 or icmp[0] = 11 or icmp[0] = 12)';
 // Not icmp6[0], which libpcap knows since 1.10 only; 40 octets is the length of the IPv6 header.
-const ICMPV6_ERRORS = 'icmp6 and ip6[40] >= 1 and ip6[40] <= 4';
+const ICMPV6_ERRORS = 'icmp6 and ip6[40] < 128';
 
 /**
  * The user's expression stands where libpcap sees that it excludes ICMP (`port 53`) and says so: behind the

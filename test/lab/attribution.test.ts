@@ -88,7 +88,7 @@ describeLab('a refused datagram', () => {
       errno: 'ECONNREFUSED',
       outcome: 'ignored',
       match: 'bound',
-      sockets: [{ inode, state: 'unconnected', recverr: null, processes: [{ pid }] }],
+      sockets: [{ inode, state: 'unconnected', recverr: false, processes: [{ pid }] }],
     });
   });
 

@@ -1,0 +1,74 @@
+/** Work within bounds of the event loop's time and of memory. */
+
+/** Keeps work that thousands wait for at the same moment from blocking the event loop. */
+export class Turns {
+  readonly #jobsPerTurn: number;
+  #left: number;
+  #nextTurn: Promise<void> | null = null;
+
+  /** @param jobsPerTurn how many jobs fit into a few milliseconds. */
+  constructor(jobsPerTurn: number) {
+    this.#jobsPerTurn = jobsPerTurn;
+    this.#left = jobsPerTurn;
+  }
+
+  /** Resolves when one more job may be done; it is then to be done without awaiting first. */
+  async take(): Promise<void> {
+    while (this.#left === 0) await this.#nextTurn;
+    this.#left--;
+    this.#nextTurn ??= new Promise((resolve) => {
+      setImmediate(() => {
+        this.#left = this.#jobsPerTurn;
+        this.#nextTurn = null;
+        resolve();
+      });
+    });
+  }
+}
+
+/** Milliseconds of work before the event loop has a turn. */
+const SLICE = 4;
+
+/** Cuts a long job into slices that are short enough for the event loop, and adds up what they took. */
+export class Slices {
+  #worked = 0;
+  #start = performance.now();
+
+  /** Whether it is time to rest. */
+  get isOver(): boolean {
+    return performance.now() - this.#start > SLICE;
+  }
+
+  /** Resolves when the event loop has had its turn. */
+  async rest(): Promise<void> {
+    await this.during(() => new Promise((resolve) => setImmediate(resolve)));
+  }
+
+  /** Waits for something that takes its time elsewhere. */
+  async during<T>(wait: () => Promise<T>): Promise<T> {
+    this.#worked += performance.now() - this.#start;
+    const value = await wait();
+    this.#start = performance.now();
+    return value;
+  }
+
+  /** Milliseconds of work so far. */
+  get worked(): number {
+    return this.#worked + performance.now() - this.#start;
+  }
+}
+
+/** Makes room in a map that is used as a memory: the entry that was set first goes. */
+export function dropOldest<K>(map: Map<K, unknown>): void {
+  for (const key of map.keys()) {
+    map.delete(key);
+    return;
+  }
+}
+
+/** Adds to the list under a key. */
+export function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+  const values = map.get(key);
+  if (values === undefined) map.set(key, [value]);
+  else values.push(value);
+}

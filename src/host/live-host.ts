@@ -1,0 +1,143 @@
+/** This host as it is now. */
+import { readdirSync } from 'node:fs';
+import type { ProcessIdentity } from '../event.ts';
+import type { HostView, NamespaceView } from './host-view.ts';
+import { Namespaces } from './namespaces.ts';
+import { linkedInode, readLink } from './proc-file.ts';
+import { ProcessTable } from './process-table.ts';
+import type { UdpSocket } from './socket-table.ts';
+import { UserNames } from './user-names.ts';
+
+/** Milliseconds between two rounds of reading for memory, at least, and in times what a round cost. */
+const ROUND_EVERY = 50;
+const ROUND_EVERY_COSTS = 50;
+
+/** PROC_PID_INIT_INO (include/linux/proc_ns.h): in this PID namespace every process of the host is seen. */
+const FIRST_PID_NAMESPACE = 0xeffffffc;
+
+export interface LiveHostOptions {
+  /** Search all network namespaces of the host; else that of this process alone. */
+  allNamespaces: boolean;
+  /** `/`, or a directory that stands for it. */
+  root?: string;
+  /** Milliseconds, monotonic. */
+  now?: () => number;
+}
+
+/** Never throws for what /proc lacks. */
+export class LiveHost implements HostView {
+  readonly now: () => number;
+  readonly namespaces: Namespaces;
+  readonly processes: ProcessTable;
+  readonly #allNamespaces: boolean;
+  readonly #users: UserNames;
+  readonly #root: string;
+  readonly #seesAllProcesses: boolean;
+  #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  constructor({ allNamespaces, root = '', now = () => performance.now() }: LiveHostOptions) {
+    this.now = now;
+    this.#allNamespaces = allNamespaces;
+    this.#root = root;
+    this.namespaces = new Namespaces(`${root}/proc`, now);
+    this.processes = new ProcessTable({ root: `${root}/proc`, now });
+    this.#users = new UserNames(`${root}/etc/passwd`, now);
+    this.#seesAllProcesses = linkedInode('pid', readLink(`${root}/proc/self/ns/pid`)) === FIRST_PID_NAMESPACE;
+  }
+
+  get own(): NamespaceView {
+    return this.namespaces.own;
+  }
+
+  /** Reads everything once, so that the first error is answered from memory, and goes on reading for memory. */
+  async start(): Promise<void> {
+    await this.namespaces.own.warm();
+    if (this.#allNamespaces) await this.namespaces.warm();
+    await this.processes.warm();
+    void this.#round();
+  }
+
+  /** Ends all reading; whoever waits is answered as if there were nothing. */
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    this.namespaces.close();
+    this.processes.close();
+  }
+
+  namespacesOf(address: string, since: number): ReturnType<HostView['namespacesOf']> {
+    return this.#allNamespaces ? this.namespaces.withAddress(address, since) : null;
+  }
+
+  holders({ inode }: UdpSocket, since: number): readonly ProcessIdentity[] | Promise<unknown> {
+    return this.processes.known(inode, since) ?? this.processes.holders(inode, since);
+  }
+
+  lastHolders({ inode }: UdpSocket): readonly ProcessIdentity[] {
+    return this.processes.remembered(inode);
+  }
+
+  whyUnheld(): string {
+    const unreadable = this.processes.unreadable ?? 0;
+    if (unreadable > 0) return `${unreadable} processes may not be looked into, and one of them may hold the socket`;
+    if (!this.#seesAllProcesses) return 'no process that can be seen from this PID namespace holds the socket';
+    return 'no process has a descriptor for it: it is the kernel’s own, as those of WireGuard and VXLAN are';
+  }
+
+  userOf({ uid }: UdpSocket, holders: readonly ProcessIdentity[]): string | null {
+    return holders.some(({ container }) => container !== null) ? null : this.#users.nameOf(uid);
+  }
+
+  /** Whether all network namespaces are searched. */
+  get searchesAll(): boolean {
+    return this.#allNamespaces;
+  }
+
+  /** The interfaces of this namespace that have others directly above them, and which. */
+  interfaces(): Record<string, string[]> {
+    const found: Record<string, string[]> = {};
+    for (const name of namesIn(`${this.#root}/sys/class/net`)) {
+      const above = this.#directlyAbove(name);
+      if (above.length > 0) found[name] = above;
+    }
+    return found;
+  }
+
+  interfacesAbove(name: string): ReadonlySet<string> {
+    const found = new Set([name]);
+    for (const device of found) {
+      for (const above of this.#directlyAbove(device)) found.add(above);
+    }
+    return found;
+  }
+
+  /** Nothing where it is gone, or where /sys is another namespace's. */
+  #directlyAbove(device: string): string[] {
+    return namesIn(`${this.#root}/sys/class/net/${device}`)
+      .filter((entry) => entry.startsWith('upper_'))
+      .map((entry) => entry.slice('upper_'.length));
+  }
+
+  /** Sees which sockets there are, and learns who holds them, for when they are closed. */
+  async #round(): Promise<void> {
+    let cost = 0;
+    const since = this.now();
+    for (const namespace of this.#allNamespaces ? this.namespaces.all : [this.namespaces.own]) {
+      if (this.#isClosed) return;
+      if (namespace.isCheap) cost += await namespace.refresh(({ inode }) => this.processes.learn(inode, since));
+    }
+    this.processes.learned(since);
+    if (this.#isClosed) return;
+    this.#timer = setTimeout(() => void this.#round(), Math.max(ROUND_EVERY, ROUND_EVERY_COSTS * cost));
+    this.#timer.unref();
+  }
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,471 @@
+/**
+ * One network namespace of this host: its addresses, its UDP sockets, its NAT. Everything is read when it is asked for,
+ * for many at once, and never for more than about a tenth of the time each (Refresher).
+ *
+ * A namespace is read through /proc/PID/net of a process in it. Where it has none (`ip netns add`, and a process that
+ * opened its socket there and went back), it is entered by its mount with nsenter(1).
+ */
+import { existsSync } from 'node:fs';
+import { parseAddresses, type AddressSet } from './address-set.ts';
+import { ConntrackTable, parseConntrackLine, socketTuple } from './conntrack.ts';
+import { linkedInode, netFilesInode, readHead, readIfSmall, readLink, type FileHead } from './proc-file.ts';
+import type { NamespaceView, SocketSource } from './host-view.ts';
+import { Refresher, type Latest, type Run } from './refresher.ts';
+import { SocketDiagnosis, type SocketOptions } from './socket-options.ts';
+import { socketTableOf, type SocketTable, type UdpSocket } from './socket-table.ts';
+import { runTool } from './tool.ts';
+import { dropOldest, Slices } from './bounds.ts';
+import { tupleKey, type UdpTuple } from './udp-tuple.ts';
+
+/** A table of so many sockets is read at once, in some 100 µs. */
+const SMALL_TABLE = 128;
+/** Some 250 sockets, or flows. Where there are 20,000 sockets, it takes 4 ms to see that the table is not small. */
+const SMALL_OCTETS = 32 * 1024;
+/** Milliseconds that reading the socket table may take before ss is asked for the port instead. */
+const COSTLY_TABLE = 30;
+/** A line of udp6 takes up to 168 octets; more than 262,144 sockets are not kept. */
+const MAX_TABLE_OCTETS = 262_144 * 168;
+/** A router's table of a million routes takes 100 MB; its local routes may then be beyond this. */
+const MAX_ADDRESS_OCTETS = 8 * 1024 * 1024;
+const MAX_CONNTRACK_OCTETS = 128 * 1024 * 1024;
+/** With more text than this, some 20,000 flows, conntrack(8) is asked for the one flow. */
+const LARGE_CONNTRACK = 4 * 1024 * 1024;
+/** Milliseconds that a flow once seen in conntrack is believed: entries live for 30 s and more after a datagram. */
+const FLOW_FOR = 1_000;
+/** Milliseconds that an answer about addresses may be behind: a storm must not mean a read for each packet. */
+const ADDRESSES_FOR = 100;
+/** A socket table is used for connected sockets this long, in milliseconds and in times its own cost. */
+const TABLE_FOR = 100;
+const TABLE_FOR_COSTS = 20;
+/** Earlier socket tables that are kept, for sockets that are closed when their error comes. */
+const KEPT_TABLES = 64;
+const KEPT_OCTETS = 16 * 1024 * 1024;
+const KEPT_FOR = 5_000;
+const KEPT_APART = 50;
+/** Sockets that are not connected: who held a port last is remembered for so many milliseconds. */
+const MAX_LISTENERS = 8_192;
+const LISTENERS_FOR = 3_600_000;
+/** Flows that conntrack(8) is asked for at once, and that wait; beyond, the whole table is read. */
+const FLOWS_AT_ONCE = 4;
+const MAX_FLOWS_WAITING = 64;
+const MAX_FLOWS = 16_384;
+
+/** The ways to a namespace. */
+export interface NamespaceEntrance {
+  /** Of the namespace; null where it may not be read. */
+  inode: number | null;
+  /** Where it may not be read: of its files (netFilesInode). */
+  filesInode: number | null;
+  /** Processes in it, any one of which will do; of its own namespace a process needs none. */
+  pids: readonly number[];
+  /** Where it is mounted: `/run/netns/NAME`. */
+  mount: string | null;
+}
+
+/** What is found where a table cannot be read; it is not tried again before the next call. */
+type Unreadable = null;
+
+interface Kept {
+  table: SocketTable;
+  startedAt: number;
+}
+
+export class NetworkNamespace implements NamespaceView {
+  readonly inode: number | null;
+  entrance: NamespaceEntrance;
+  readonly #root: string;
+  readonly #now: () => number;
+  /** The namespace of this process. */
+  readonly #isOwn: boolean;
+  readonly #addresses: Refresher<AddressSet>;
+  readonly #tables: Refresher<SocketTable | Unreadable>;
+  readonly #conntracks: Refresher<ConntrackTable | Unreadable>;
+  readonly #diagnosis: SocketDiagnosis;
+  /** Socket tables of the last seconds, oldest first. */
+  readonly #kept: Kept[] = [];
+  /** By address and port; the one seen last is the last. */
+  readonly #listeners = new Map<string, { socket: UdpSocket; lastSeen: number }>();
+  /** What conntrack(8) said, by tuple. */
+  readonly #flows = new Map<string, { tuples: UdpTuple[] | Unreadable; startedAt: number }>();
+  #flowsAsked = 0;
+  readonly #flowsWaiting: (() => void)[] = [];
+  #conntrackIsMissing = false;
+
+  /**
+   * @param root a /proc, or a directory with a copy of some of it.
+   * @param now milliseconds, monotonic.
+   */
+  constructor(root: string, now: () => number, entrance: NamespaceEntrance, isOwn: boolean) {
+    this.#root = root;
+    this.#now = now;
+    this.#isOwn = isOwn;
+    this.inode = entrance.inode;
+    this.entrance = entrance;
+    this.#addresses = new Refresher(
+      () => this.#timed(() => this.#readAddresses()),
+      now,
+      ADDRESSES_FOR,
+      () => this.#timedNow(() => this.#readAddressesNow()),
+    );
+    this.#tables = new Refresher(
+      () => this.#timed(() => this.#readTable()),
+      now,
+      0,
+      () => this.#timedNow(() => this.#readTableNow()),
+    );
+    this.#conntracks = new Refresher(
+      () => this.#timed(() => this.#readConntrack()),
+      now,
+      0,
+      () => this.#timedNow(() => this.#readConntrackNow()),
+    );
+    this.#diagnosis = new SocketDiagnosis(() => this.#enter(), now);
+  }
+
+  close(): void {
+    this.#addresses.close();
+    this.#tables.close();
+    this.#conntracks.close();
+    this.#diagnosis.close();
+  }
+
+  /** Whether there is still a way in. */
+  get isThere(): boolean {
+    return this.#directory() !== null || this.entrance.mount !== null;
+  }
+
+  /** Reads everything once, so that the first error is answered from memory. */
+  async warm(): Promise<void> {
+    // One after the other: the time that a read takes says how long the next one is put off.
+    await this.#addresses.join();
+    await this.#conntracks.join();
+    await this.#tables.join();
+    if ((this.#tables.latest?.cost ?? 0) < COSTLY_TABLE) await this.#diagnosis.warm();
+  }
+
+  /** Reads everything, with the options of every socket. */
+  async readAll(): Promise<{
+    addresses: AddressSet | null;
+    conntrack: ConntrackTable | null;
+    table: SocketTable | null;
+  }> {
+    const addresses = await this.#addresses.fresh();
+    const conntrack = await this.#conntracks.fresh();
+    const table = await this.#tables.fresh();
+    await this.#diagnosis.warm();
+    return { addresses, conntrack, table };
+  }
+
+  /** Whether it can be read without starting a program. */
+  get isCheap(): boolean {
+    return this.#directory() !== null;
+  }
+
+  /**
+   * Reads the socket table for the memory of sockets that close, and shows each socket to `see`. Gives the milliseconds of
+   * work that it took.
+   */
+  async refresh(see: (socket: UdpSocket) => void): Promise<number> {
+    const before = this.#tables.totalCost;
+    const table = await this.#tables.join();
+    const slices = new Slices();
+    for (const socket of table ?? []) {
+      if (slices.isOver) await slices.rest();
+      see(socket);
+      if (socket.connected) continue;
+      const key = `${socket.local} ${socket.localPort}`;
+      this.#listeners.delete(key);
+      if (this.#listeners.size >= MAX_LISTENERS) dropOldest(this.#listeners);
+      this.#listeners.set(key, { socket, lastSeen: this.#now() });
+    }
+    return this.#tables.totalCost - before + slices.worked;
+  }
+
+  /** The addresses as they were read last; null before the first time. */
+  get addresses(): AddressSet | null {
+    return this.#addresses.latest?.value ?? null;
+  }
+
+  /** Reads the addresses, if that was not done just now. */
+  async readAddresses(): Promise<AddressSet | null> {
+    const latest = this.#addresses.at(this.#now() - ADDRESSES_FOR);
+    return latest === null ? this.#addresses.fresh() : latest.value;
+  }
+
+  /** An old answer makes the addresses be read again meanwhile. */
+  isLocalByMemory(address: string): boolean | null {
+    const { latest } = this.#addresses;
+    if (latest === null || this.#now() - latest.startedAt > ADDRESSES_FOR) void this.#addresses.join();
+    return latest?.value.has(address) ?? null;
+  }
+
+  isLocal(address: string, since: number): boolean | null | Promise<unknown> {
+    if (this.#addresses.latest?.value.has(address) === true) return true;
+    const latest = this.#addresses.at(since - ADDRESSES_FOR);
+    return latest === null ? this.#addresses.fresh() : latest.value.has(address);
+  }
+
+  /** An entry of conntrack outlives its datagram by many seconds, so a flow that is known need not be looked for again. */
+  undoNat(tuple: UdpTuple, since: number): readonly UdpTuple[] | null | Promise<unknown> {
+    const { latest } = this.#conntracks;
+    if (latest !== null && this.#now() - latest.startedAt < FLOW_FOR) {
+      const known = latest.value?.undoNat(tuple) ?? [];
+      if (known.length > 0) return known;
+    }
+    const fresh = this.#conntracks.at(since);
+    if (fresh !== null) return fresh.value === null ? null : fresh.value.undoNat(tuple);
+    const isLarge = (latest?.value?.size ?? 0) > LARGE_CONNTRACK && !this.#conntrackIsMissing;
+    return isLarge ? this.#askForFlow(tuple, since) : this.#conntracks.fresh();
+  }
+
+  undoNatNow(tuple: UdpTuple): UdpTuple {
+    return this.#conntracks.at(this.#now() - ADDRESSES_FOR)?.value?.undoNat(tuple)[0] ?? tuple;
+  }
+
+  socketsNow(since: number): SocketTable | null | undefined {
+    const latest = this.#tables.at(since);
+    return latest === null ? undefined : latest.value;
+  }
+
+  /**
+   * The sockets as they were a moment ago: a connected socket that is still held is most likely still connected. Read
+   * again in the second half of the time that it is good for.
+   */
+  socketsBefore(): SocketTable | null {
+    const { latest } = this.#tables;
+    if (latest === null) return null;
+    const age = this.#now() - latest.startedAt;
+    const usableFor = Math.max(TABLE_FOR, TABLE_FOR_COSTS * latest.cost);
+    if (age > usableFor) return null;
+    if (age > usableFor / 2 && !this.#isCostly(latest)) void this.#tables.join();
+    return latest.value;
+  }
+
+  sockets(localPort: number, since: number): SocketSource | null | Promise<unknown> {
+    const latest = this.#tables.at(since);
+    if (latest !== null) return latest.value;
+    if (this.#isCostly(this.#tables.latest)) {
+      const sockets = this.#diagnosis.socketsOn(localPort, since);
+      if (sockets instanceof Promise) return sockets;
+      if (sockets !== null) return { socketsFor: () => sockets };
+    }
+    return this.#tables.fresh();
+  }
+
+  options(socket: UdpSocket, since: number): SocketOptions | null | Promise<unknown> {
+    return this.#diagnosis.options(socket, since);
+  }
+
+  /** Null too where a socket with its inode is still there, connected elsewhere or not at all. */
+  closedSocket(tuple: UdpTuple): { socket: UdpSocket; msAgo: number } | null {
+    const present = this.#tables.latest?.value;
+    for (let at = this.#kept.length - 1; at >= 0; at--) {
+      const { table, startedAt } = this.#kept[at]!;
+      const msAgo = this.#now() - startedAt;
+      if (msAgo > KEPT_FOR) return null;
+      const socket = table.connectedSocket(tuple);
+      if (socket !== null) return present?.hasInode(socket.inode) === true ? null : { socket, msAgo };
+    }
+    return null;
+  }
+
+  lastListener({ version, local, localPort }: UdpTuple): { socket: UdpSocket; msAgo: number } | null {
+    for (const address of [local, version === 4 ? '0.0.0.0' : '::', '::']) {
+      const known = this.#listeners.get(`${address} ${localPort}`);
+      if (known === undefined) continue;
+      const msAgo = this.#now() - known.lastSeen;
+      if (msAgo <= LISTENERS_FOR) return { socket: known.socket, msAgo };
+    }
+    return null;
+  }
+
+  #isCostly(latest: Latest<SocketTable | Unreadable> | null): boolean {
+    return latest !== null && latest.cost > COSTLY_TABLE && this.#diagnosis.isAvailable;
+  }
+
+  async #timed<T>(job: () => Promise<T>): Promise<Run<T>> {
+    const start = this.#now();
+    const value = await job();
+    return { value, cost: this.#now() - start };
+  }
+
+  /** `job` gives undefined where it would take too long. */
+  #timedNow<T>(job: () => T | undefined): Run<T> | null {
+    const start = this.#now();
+    const value = job();
+    return value === undefined ? null : { value, cost: this.#now() - start };
+  }
+
+  async #readAddresses(): Promise<AddressSet> {
+    const [fibTrie, ifInet6] = await this.#readFiles(['fib_trie', 'if_inet6'], MAX_ADDRESS_OCTETS);
+    return parseAddresses(textOf(fibTrie), textOf(ifInet6), fibTrie?.cut ?? false);
+  }
+
+  #readAddressesNow(): AddressSet | undefined {
+    const files = this.#readSmallFiles(['fib_trie', 'if_inet6']);
+    return files === undefined ? undefined : parseAddresses(textOf(files[0]!), textOf(files[1]!));
+  }
+
+  async #readTable(): Promise<SocketTable | Unreadable> {
+    const startedAt = this.#now();
+    const [v4, v6] = await this.#readFiles(['udp', 'udp6'], MAX_TABLE_OCTETS);
+    return this.#keep(socketTableOf(v4!, v6!), startedAt);
+  }
+
+  /** Where the last table was small. */
+  #readTableNow(): SocketTable | undefined {
+    const last = this.#tables.latest?.value;
+    if (last === undefined || last === null || last.size > SMALL_TABLE) return undefined;
+    const startedAt = this.#now();
+    const files = this.#readSmallFiles(['udp', 'udp6']);
+    if (files === undefined || files[0] === null) return undefined;
+    return this.#keep(socketTableOf(files[0]!, files[1]!), startedAt)!;
+  }
+
+  /** Keeps the table for a while beside the newest: one for every KEPT_APART milliseconds. */
+  #keep(table: SocketTable | null, startedAt: number): SocketTable | null {
+    if (table === null) return null;
+    const kept = this.#kept;
+    const beforeLast = kept.at(-2);
+    if (beforeLast !== undefined && startedAt - beforeLast.startedAt < KEPT_APART) kept.pop();
+    kept.push({ table, startedAt });
+    let octets = kept.reduce((sum, { table: { octets: own } }) => sum + own, 0);
+    // The newest stays, whatever its size.
+    while (
+      kept.length > KEPT_TABLES ||
+      (kept.length > 1 && (octets > KEPT_OCTETS || startedAt - kept[0]!.startedAt > KEPT_FOR))
+    ) {
+      octets -= kept.shift()!.table.octets;
+    }
+    return table;
+  }
+
+  /** Without the file there is no conntrack in the kernel, or its table has to be asked for with conntrack(8). */
+  async #readConntrack(): Promise<ConntrackTable | Unreadable> {
+    const [file] = await this.#readFiles(['nf_conntrack'], MAX_CONNTRACK_OCTETS);
+    if (file !== null) return new ConntrackTable(file!.bytes);
+    if (!existsSync(`${this.#root}/sys/net/netfilter/nf_conntrack_max`)) return new ConntrackTable(Buffer.alloc(0));
+    const enter = this.#enter();
+    if (enter === null) return null;
+    const { output } = await runTool([...enter, 'conntrack', '-L', '-p', 'udp']);
+    return output === null ? null : new ConntrackTable(Buffer.from(output, 'latin1'));
+  }
+
+  #readConntrackNow(): ConntrackTable | undefined {
+    if ((this.#conntracks.latest?.value?.size ?? 0) > SMALL_OCTETS) return undefined;
+    const [file] = this.#readSmallFiles(['nf_conntrack']) ?? [];
+    return file === undefined || file === null ? undefined : new ConntrackTable(file.bytes);
+  }
+
+  #askForFlow(tuple: UdpTuple, since: number): readonly UdpTuple[] | null | Promise<unknown> {
+    const key = tupleKey(tuple);
+    const known = this.#flows.get(key);
+    if (known !== undefined) {
+      const isFound = known.tuples !== null && known.tuples.length > 0;
+      if (known.startedAt >= since || (isFound && this.#now() - known.startedAt < FLOW_FOR)) return known.tuples;
+    }
+    if (this.#flowsWaiting.length >= MAX_FLOWS_WAITING) return this.#conntracks.fresh();
+    return this.#findFlow(key, tuple);
+  }
+
+  async #findFlow(key: string, tuple: UdpTuple): Promise<void> {
+    if (this.#flowsAsked === FLOWS_AT_ONCE) await new Promise<void>((resolve) => this.#flowsWaiting.push(resolve));
+    else this.#flowsAsked++;
+    const startedAt = this.#now();
+    const { version, local, localPort, remote, remotePort } = tuple;
+    const { output, missing } = await runTool([
+      ...(this.#enter() ?? []),
+      ...['conntrack', '-G', '-f', version === 4 ? 'ipv4' : 'ipv6', '-p', 'udp'],
+      ...['-s', remote, '-d', local, '--sport', String(remotePort), '--dport', String(localPort)],
+    ]);
+    this.#conntrackIsMissing ||= missing;
+    const entry = output === null ? null : parseConntrackLine(output);
+    const found = entry === null ? null : socketTuple(entry, tuple);
+    if (this.#flows.size >= MAX_FLOWS) this.#flows.clear();
+    this.#flows.set(key, { tuples: found === null ? [] : [found], startedAt });
+    const next = this.#flowsWaiting.shift();
+    if (next === undefined) this.#flowsAsked--;
+    else next();
+  }
+
+  /** The words that run a command in this namespace; null where it cannot be entered. */
+  #enter(): readonly string[] | null {
+    if (this.#isOwn) return [];
+    // What may not be read may not be entered either.
+    const pid = this.entrance.filesInode === null ? this.#liveProcess() : null;
+    const path = pid === null ? this.entrance.mount : `${this.#root}/${pid}/ns/net`;
+    return path === null ? null : ['nsenter', `--net=${path}`, '--'];
+  }
+
+  /** The directory of /proc with its files; null where it must be entered. */
+  #directory(): string | null {
+    if (this.#isOwn) return `${this.#root}/net`;
+    const pid = this.#liveProcess();
+    return pid === null ? null : `${this.#root}/${pid}/net`;
+  }
+
+  /** A process that is in this namespace now; its number may have been another one's before. */
+  #liveProcess(): number | null {
+    return this.entrance.pids.find((pid) => this.#isIn(pid)) ?? null;
+  }
+
+  #isIn(pid: number): boolean {
+    const { filesInode } = this.entrance;
+    if (filesInode !== null) return netFilesInode(`${this.#root}/${pid}/net`) === filesInode;
+    return linkedInode('net', readLink(`${this.#root}/${pid}/ns/net`)) === this.inode;
+  }
+
+  /** Whether what was read through the directory is of this namespace: the process may have ended meanwhile. */
+  #wasIn(directory: string): boolean {
+    return this.#isOwn || this.#isIn(Number(directory.split('/').at(-2)));
+  }
+
+  /** Null in place of a file that cannot be read. */
+  async #readFiles(names: readonly string[], limit: number): Promise<(FileHead | null)[]> {
+    for (let tries = 0; tries < 3; tries++) {
+      const directory = this.#directory();
+      if (directory === null) return this.#readByMount(names);
+      const files = await Promise.all(names.map((name) => readHead(`${directory}/${name}`, limit).catch(() => null)));
+      if (this.#wasIn(directory)) return files;
+    }
+    return names.map(() => null);
+  }
+
+  /** Undefined where one of them is not small, or no process is in the namespace. */
+  #readSmallFiles(names: readonly string[]): (FileHead | null)[] | undefined {
+    const directory = this.#directory();
+    if (directory === null) return undefined;
+    const files: (FileHead | null)[] = [];
+    for (const name of names) {
+      try {
+        const bytes = readIfSmall(`${directory}/${name}`, SMALL_OCTETS);
+        if (bytes === null) return undefined;
+        files.push({ bytes, cut: false });
+      } catch {
+        files.push(null);
+      }
+    }
+    return this.#wasIn(directory) ? files : undefined;
+  }
+
+  /** tail(1) puts each file's name before it. */
+  async #readByMount(names: readonly string[]): Promise<(FileHead | null)[]> {
+    const { mount } = this.entrance;
+    if (mount === null) return names.map(() => null);
+    const paths = names.map((name) => `/proc/net/${name}`);
+    const { output } = await runTool(['nsenter', `--net=${mount}`, '--', 'tail', '-v', '-n', '+1', ...paths]);
+    const parts = new Map<string, string>();
+    for (const part of (output ?? '').split(/^==> /m)) {
+      const [, path, text] = /^(\S+) <==\n([^]*)$/.exec(part) ?? [];
+      if (path !== undefined) parts.set(path, text!);
+    }
+    return paths.map((path) => {
+      const text = parts.get(path);
+      return text === undefined ? null : { bytes: Buffer.from(text, 'latin1'), cut: false };
+    });
+  }
+}
+
+function textOf(file: FileHead | null | undefined): string | null {
+  return file?.bytes.toString('latin1') ?? null;
+}

@@ -1,0 +1,190 @@
+/**
+ * What /proc/net/udp does not show of a socket, from ss(8) of iproute2, which asks the kernel by netlink (udp_diag_dump_one
+ * and inet_diag_msg_attrs_fill in net/ipv4): the device it is bound to, IP_RECVERR, IPV6_V6ONLY.
+ *
+ *     UNCONN 0 0 0.0.0.0%lo:5003 0.0.0.0:* uid:1000 ino:37866 sk:1 cgroup:/ v6only:0 <-> inet-sockopt: ( recverr mc_loop)
+ *
+ * IPV6_RECVERR and the mode of path-MTU discovery are not among what the kernel tells.
+ */
+import { Refresher, type Run } from './refresher.ts';
+import type { UdpSocket } from './socket-table.ts';
+import { runTool } from './tool.ts';
+
+/** Null: not known. */
+export interface SocketOptions {
+  /** SO_BINDTODEVICE, or the scope of a link-local peer; empty: none. */
+  device: string | null;
+  /** IP_RECVERR, of v4 and v6 sockets. */
+  recverr: boolean | null;
+  /** IPV6_V6ONLY; not told of connected sockets. */
+  v6only: boolean | null;
+}
+
+export type DiagnosedSocket = UdpSocket & SocketOptions;
+
+const ROW = /^(\S+) +\d+ +\d+ +(\S+) +(\S+) (.*)$/;
+const ENDPOINT = /^(\*|\[[0-9a-f:.]+\]|[0-9.]+)(?:%([^ ]+))?:(\d+|\*)$/;
+
+/** Local ports in one question: its filter runs over every socket of the namespace. */
+const PORTS_AT_ONCE = 256;
+const MAX_PORTS = 4_096;
+const MAX_SOCKETS = 65_536;
+/** Milliseconds that an answer is believed: a socket may be asked about between socket() and setsockopt(). */
+const BELIEVED_FOR = 1_000;
+/** Milliseconds that it is believed where an earlier one, at least BELIEVED_FOR older, was the same. */
+const STABLE_FOR = 10_000;
+
+interface Answer {
+  /** Null: ss failed. */
+  sockets: DiagnosedSocket[] | null;
+  startedAt: number;
+}
+
+interface Observed {
+  options: SocketOptions;
+  /** When the options were first, and last, seen so, with nothing else between. */
+  since: number;
+  last: number;
+}
+
+/** Asks ss in one network namespace, for many ports at once and never for more than about a tenth of the time. */
+export class SocketDiagnosis {
+  readonly #enter: () => readonly string[] | null;
+  readonly #now: () => number;
+  readonly #runs: Refresher<null>;
+  readonly #wanted = new Set<number>();
+  readonly #byPort = new Map<number, Answer>();
+  readonly #byInode = new Map<number, Observed>();
+  #isMissing = false;
+
+  /**
+   * @param enter the words of a command that runs the words behind it in the namespace; null where it cannot be entered.
+   * @param now milliseconds, monotonic.
+   */
+  constructor(enter: () => readonly string[] | null, now: () => number) {
+    this.#enter = enter;
+    this.#now = now;
+    this.#runs = new Refresher(() => this.#run(), now);
+  }
+
+  /** Whether it is worth asking. */
+  get isAvailable(): boolean {
+    return !this.#isMissing;
+  }
+
+  close(): void {
+    this.#runs.close();
+  }
+
+  /** The sockets with that local port at `since` or later; null where ss cannot tell. A promise: ask again when it resolves. */
+  socketsOn(port: number, since: number): DiagnosedSocket[] | null | Promise<unknown> {
+    if (this.#isMissing) return null;
+    const answer = this.#byPort.get(port);
+    if (answer !== undefined && answer.startedAt >= since) return answer.sockets;
+    this.#wanted.add(port);
+    return this.#runs.fresh();
+  }
+
+  /** The options of a socket; null where they cannot be found out. A promise: ask again when it resolves. */
+  options({ inode, localPort }: UdpSocket, since: number): SocketOptions | null | Promise<unknown> {
+    const observed = this.#byInode.get(inode);
+    if (observed !== undefined) {
+      const age = this.#now() - observed.last;
+      if (age < BELIEVED_FOR) return observed.options;
+      if (age < STABLE_FOR && observed.last - observed.since >= BELIEVED_FOR) {
+        if (!this.#isMissing && !this.#wanted.has(localPort)) void this.socketsOn(localPort, this.#now());
+        return observed.options;
+      }
+    }
+    const sockets = this.socketsOn(localPort, since);
+    if (sockets === null || sockets instanceof Promise) return sockets;
+    return sockets.find((socket) => socket.inode === inode) ?? null;
+  }
+
+  /** Asks for every socket, so that their options are known when the first error comes. */
+  async warm(): Promise<void> {
+    const startedAt = this.#now();
+    const sockets = await this.#ask([]);
+    if (sockets !== null) this.#remember(sockets, startedAt);
+  }
+
+  async #run(): Promise<Run<null>> {
+    const startedAt = this.#now();
+    const ports = [...this.#wanted].slice(0, PORTS_AT_ONCE);
+    for (const port of ports) this.#wanted.delete(port);
+    const sockets = ports.length === 0 ? [] : await this.#ask(ports);
+    if (this.#byPort.size + ports.length > MAX_PORTS) this.#byPort.clear();
+    const byPort = new Map<number, DiagnosedSocket[]>(ports.map((port) => [port, []]));
+    for (const socket of sockets ?? []) byPort.get(socket.localPort)?.push(socket);
+    for (const [port, found] of byPort) {
+      this.#byPort.set(port, { sockets: sockets === null ? null : found, startedAt });
+    }
+    this.#remember(sockets ?? [], startedAt);
+    return { value: null, cost: this.#now() - startedAt };
+  }
+
+  /** No ports: all. */
+  async #ask(ports: readonly number[]): Promise<DiagnosedSocket[] | null> {
+    const enter = this.#enter();
+    if (enter === null) return null;
+    const filter = ports.flatMap((port, index) => [...(index === 0 ? [] : ['or']), 'sport', '=', `:${port}`]);
+    const { output, missing } = await runTool([...enter, 'ss', '-uaneOH', '--inet-sockopt', ...filter]);
+    this.#isMissing = missing && enter.length === 0;
+    return output === null ? null : parseSs(output);
+  }
+
+  #remember(sockets: readonly DiagnosedSocket[], now: number): void {
+    if (this.#byInode.size + sockets.length > MAX_SOCKETS) this.#byInode.clear();
+    for (const { inode, device, recverr, v6only } of sockets) {
+      const options = { device, recverr, v6only };
+      const before = this.#byInode.get(inode);
+      const since = before !== undefined && isSame(before.options, options) ? before.since : now;
+      this.#byInode.set(inode, { options, since, last: now });
+    }
+  }
+}
+
+/** The sockets in the output of `ss -uaneOH --inet-sockopt`; a line that is not understood is passed over. */
+export function parseSs(output: string): DiagnosedSocket[] {
+  const sockets: DiagnosedSocket[] = [];
+  for (const line of output.split('\n')) {
+    const socket = parseRow(line);
+    if (socket !== null) sockets.push(socket);
+  }
+  return sockets;
+}
+
+function parseRow(line: string): DiagnosedSocket | null {
+  const [, state, localText, remoteText, details] = ROW.exec(line) ?? [];
+  const local = ENDPOINT.exec(localText ?? '');
+  const remote = ENDPOINT.exec(remoteText ?? '');
+  // Where ss cannot ask by netlink it reads /proc, and there is no more in it than that.
+  const inode = /(?:^| )ino:(\d+)/.exec(details ?? '')?.[1];
+  if (local === null || remote === null || inode === undefined) return null;
+  const family = /^[*[]/.test(local[1]!) ? 6 : 4;
+  // The name of a control group may look like anything, and is before these.
+  const v6only = /^.* v6only:([01])/.exec(details!)?.[1];
+  const sockopt = /^.*inet-sockopt: \(([^)]*)\)/.exec(details!)?.[1];
+  return {
+    family,
+    local: addressOf(local[1]!),
+    localPort: Number(local[3]),
+    remote: addressOf(remote[1]!),
+    remotePort: remote[3] === '*' ? 0 : Number(remote[3]),
+    connected: state === 'ESTAB',
+    uid: Number(/(?:^| )uid:(\d+)/.exec(details!)?.[1] ?? 0),
+    inode: Number(inode),
+    device: local[2] ?? '',
+    recverr: sockopt === undefined ? null : / recverr(?: |$)/.test(sockopt),
+    v6only: v6only === undefined ? null : v6only === '1',
+  };
+}
+
+function addressOf(text: string): string {
+  if (text === '*') return '::';
+  return text.replace(/^\[(?:::ffff:(?=.*\.))?/, '').replace(/\]$/, '');
+}
+
+function isSame(a: SocketOptions, b: SocketOptions): boolean {
+  return a.device === b.device && a.recverr === b.recverr && a.v6only === b.v6only;
+}

@@ -1,0 +1,39 @@
+/** Programs of iproute2, conntrack-tools and util-linux that tell what /proc does not. All of them optional. */
+import { execFile } from 'node:child_process';
+
+/** Milliseconds; a program that takes longer is killed. */
+const TIMEOUT = 2_000;
+const MAX_OUTPUT = 64 * 1024 * 1024;
+
+const ENVIRONMENT = {
+  // sudo may have a PATH without the administrator's directories, which is where they are.
+  PATH: `/usr/sbin:/usr/bin:/sbin:/bin:${process.env['PATH'] ?? ''}`,
+  LC_ALL: 'C',
+};
+
+export interface ToolOutput {
+  /** Null where the program failed, was not there, or was killed. */
+  output: string | null;
+  /** The program is not installed. */
+  missing: boolean;
+}
+
+/** Runs a program to its end; standard error is dropped. Never rejects. */
+export function runTool(command: readonly string[]): Promise<ToolOutput> {
+  const [program, ...args] = command;
+  return new Promise((resolve) => {
+    try {
+      execFile(
+        program!,
+        args,
+        { env: ENVIRONMENT, timeout: TIMEOUT, killSignal: 'SIGKILL', maxBuffer: MAX_OUTPUT },
+        (error, stdout) => {
+          resolve({ output: error === null ? stdout : null, missing: error?.code === 'ENOENT' });
+        },
+      );
+    } catch {
+      // No process can be started now: EAGAIN, EMFILE.
+      resolve({ output: null, missing: false });
+    }
+  });
+}
