@@ -8,6 +8,7 @@
  *
  * Host state is read beside the stream (HostView): what is not at hand is waited for, and then all is tried again.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Direction, Match, NatTuple, Outcome, ProcessIdentity, SocketIdentity } from '../event.ts';
 import type { HostView, NamespaceView, SocketSource } from '../host/host-view.ts';
 import type { SocketOptions } from '../host/socket-options.ts';
@@ -71,6 +72,10 @@ interface Question {
   since: number;
   /** A socket that nobody holds was looked up once more, after its holders had been looked for. */
   isSecondLook: boolean;
+  /** A namespace could not be read, so all were looked for once more. */
+  isListedAnew: boolean;
+  /** The sockets that it is answered by. */
+  readonly sources: Map<NamespaceView, SocketSource>;
 }
 
 /** Where the socket may be: a namespace, and the tuple that it has there. */
@@ -79,6 +84,15 @@ interface Place {
   tuple: UdpTuple;
   /** False: the addresses of the namespace cannot be read. */
   isKnownLocal: boolean;
+}
+
+/** What is known of a socket, and what that was made of: errors on one flow share it. */
+interface KnownIdentity {
+  socket: UdpSocket;
+  processes: readonly ProcessIdentity[];
+  options: SocketOptions | null;
+  version: 4 | 6;
+  identity: SocketIdentity;
 }
 
 interface Survey {
@@ -94,9 +108,20 @@ interface Survey {
 const MAX_ANSWERS = 65_536;
 /** Answers tried before the event loop has a turn. */
 const TRIES_PER_TURN = 500;
+/**
+ * With so many questions waiting, what is read of addresses may be so many milliseconds behind: in a storm of foreign
+ * addresses the next ones must not wait too.
+ */
+const MANY = 1_000;
+const BEHIND = 100;
 /** Milliseconds until a question is given up, and until options of a socket are. */
 const GIVE_UP_AFTER = 3_000;
-const OPTIONS_AFTER = 1_000;
+const OPTIONS_AFTER = 150;
+/**
+ * Milliseconds that NAT and addresses are believed for further errors on the flow of a connected socket, which still has to
+ * be there: conntrack keeps an entry for many seconds, and gives its tuples to no other flow meanwhile.
+ */
+const ROUTE_FOR = 5_000;
 /** Candidates that are named. */
 const MAX_CANDIDATES = 64;
 /** Namespaces that an error is followed through. */
@@ -124,8 +149,17 @@ export class HostAttribution {
   readonly #host: HostView;
   /** Answers for the packets that came together: a storm on one flow costs a Map hit each. */
   readonly #answers = new Map<string, Found>();
+  /** Where connected sockets were found, by the tuple on the wire. */
+  readonly #routes = new Map<string, { place: Place; foundAt: number }>();
+  /** Who holds the sockets of the packets that came together, by inode. */
+  readonly #held = new Map<number, readonly ProcessIdentity[]>();
+  /** What was told of sockets, and of what; by inode. */
+  readonly #identities = new Map<number, KnownIdentity>();
   /** Questions of packets that came together and wait for the same. */
   readonly #pending = new Map<string, Promise<Found>>();
+  /** Questions that wait. */
+  #waiting = 0;
+  #nextTick: Promise<unknown> | null = null;
   readonly #turns = new Turns(TRIES_PER_TURN);
   #arrival: number;
   #isClosed = false;
@@ -151,6 +185,7 @@ export class HostAttribution {
     this.#arrival = this.#host.now();
     this.#answers.clear();
     this.#pending.clear();
+    this.#held.clear();
   }
 
   /** Which way a packet with these addresses goes at this namespace. Between two addresses of it it comes in. */
@@ -210,7 +245,16 @@ export class HostAttribution {
     const known = this.#answers.get(key) ?? this.#pending.get(key);
     if (known !== undefined) return known;
     const since = this.#arrival;
-    const question = { role, tuple, interfaceName, askedAt: this.#host.now(), since, isSecondLook: false };
+    const question = {
+      role,
+      tuple,
+      interfaceName,
+      askedAt: this.#host.now(),
+      since,
+      isSecondLook: false,
+      isListedAnew: false,
+      sources: new Map<NamespaceView, SocketSource>(),
+    };
     const found = this.#try(question);
     if (found instanceof Promise) {
       const answer = this.#tryUntilFound(question, found);
@@ -222,6 +266,15 @@ export class HostAttribution {
   }
 
   async #tryUntilFound(question: Question, first: Promise<unknown>): Promise<Found> {
+    this.#waiting++;
+    try {
+      return await this.#tryAgain(question, first);
+    } finally {
+      this.#waiting--;
+    }
+  }
+
+  async #tryAgain(question: Question, first: Promise<unknown>): Promise<Found> {
     for (let wait = first; ;) {
       await wait;
       // Thousands wait for the same table.
@@ -243,6 +296,18 @@ export class HostAttribution {
       othersSkipped: false,
       natUnknown: false,
     };
+    const key = tupleKey(question.tuple);
+    const route = this.#routes.get(key);
+    if (route !== undefined && this.#host.now() - route.foundAt < ROUTE_FOR) {
+      const found = this.#lookIn(route.place, {
+        ...question,
+        isSecondLook: true,
+        isListedAnew: true,
+        sources: new Map<NamespaceView, SocketSource>(),
+      });
+      // Where the socket is another one now, the rest may have changed too.
+      if (!(found instanceof Promise) && isHeldConnection(found)) return found;
+    }
     const wait = this.#follow(this.#host.own, question.tuple, question.since, survey);
     if (wait !== null) return wait;
     if (survey.places.length === 0) return foundNowhere(survey);
@@ -253,6 +318,10 @@ export class HostAttribution {
       results.push(found);
     }
     const found = oneOf(results);
+    if (results.length === 1 && isHeldConnection(found) && !survey.natUnknown) {
+      if (this.#routes.size >= MAX_ANSWERS) this.#routes.clear();
+      this.#routes.set(key, { place: survey.places[0]!, foundAt: this.#host.now() });
+    }
     return survey.natUnknown && found.sockets.length > 0 ? withNotes(found, [NAT_UNKNOWN]) : found;
   }
 
@@ -263,35 +332,60 @@ export class HostAttribution {
     if (undone instanceof Promise) return undone;
     if (undone === null) survey.natUnknown = true;
     for (const own of undone === null || undone.length === 0 ? [tuple] : undone) {
-      const isLocal = namespace.isLocal(own.local, since);
+      const wait = this.#followFrom(namespace, own, since, survey);
+      if (wait !== null) return wait;
+    }
+    return null;
+  }
+
+  /** The tuple is the one behind the NAT of `namespace`: its socket is there, or it goes on from there. */
+  #followFrom(namespace: NamespaceView, tuple: UdpTuple, since: number, survey: Survey): Promise<unknown> | null {
+    const { local } = tuple;
+    const isHere = namespace.isLocalByMemory(local);
+    const elsewhere = isHere === true || isLoopback(local) ? [] : this.#host.knownNamespacesOf(local);
+    if (elsewhere.length === 0 || isHere !== false) {
+      const addressesSince = this.#waiting > MANY ? since - BEHIND : since;
+      const isLocal = namespace.isLocal(local, addressesSince);
       if (isLocal instanceof Promise) return isLocal;
       if (isLocal !== false) {
-        survey.places.push({ namespace, tuple: own, isKnownLocal: isLocal === true });
-        continue;
+        survey.places.push({ namespace, tuple, isKnownLocal: isLocal === true });
+        return null;
       }
-      if (isLoopback(own.local)) continue;
-      const others = this.#host.namespacesOf(own.local, since);
+      if (isLoopback(local)) return null;
+      const others = this.#host.namespacesOf(local, addressesSince);
       if (others instanceof Promise) return others;
       if (others === null) {
         survey.othersSkipped = true;
-        continue;
+        return null;
       }
       survey.unreadable = others.unreadable;
-      for (const other of others.namespaces) {
-        if (survey.visited.has(other) || survey.visited.size > MAX_HOPS) continue;
-        const wait = this.#follow(other, own, since, survey);
-        if (wait !== null) return wait;
-      }
+      elsewhere.push(...others.namespaces.filter((other) => !elsewhere.includes(other)));
+    }
+    for (const other of elsewhere) {
+      if (survey.visited.has(other) || survey.visited.size > MAX_HOPS) continue;
+      const wait = this.#follow(other, tuple, since, survey);
+      if (wait !== null) return wait;
     }
     return null;
   }
 
   #lookIn(place: Place, question: Question): Found | Promise<unknown> {
     const { namespace, tuple, isKnownLocal } = place;
-    const source = this.#sourceFor(namespace, tuple, question.since);
+    // The first table after the error, also when other things were waited for meanwhile.
+    const source = question.sources.get(namespace) ?? this.#sourceFor(namespace, tuple, question.since);
     if (source instanceof Promise) return source;
-    if (source === null) return UNREADABLE;
+    if (source === null) {
+      if (namespace === this.#host.own || question.isListedAnew) return UNREADABLE;
+      // It may be gone, or have to be entered otherwise.
+      question.isListedAnew = true;
+      question.sources.clear();
+      question.since = this.#host.now();
+      return this.#host.lookForNamespaces();
+    }
+    question.sources.set(namespace, source);
     const eligible = eligibleSockets(source, tuple);
+    // Before anything is waited for: the socket may be closed in a moment.
+    for (const socket of eligible.slice(0, MAX_CANDIDATES)) void this.#holders(socket, question.since);
     const options = this.#optionsOf(namespace, eligible, question);
     if (options instanceof Promise) return options;
     const result = lookup(source, tuple, {
@@ -303,7 +397,7 @@ export class HostAttribution {
     const named = result.sockets.slice(0, MAX_CANDIDATES);
     const identities: SocketIdentity[] = [];
     for (const socket of named) {
-      const holders = this.#host.holders(socket, question.since);
+      const holders = this.#holders(socket, question.since);
       if (holders instanceof Promise) return holders;
       identities.push(this.#identity(socket, holders, place, options.get(socket.inode) ?? null));
     }
@@ -323,6 +417,7 @@ export class HostAttribution {
   /** Whether a socket is the kernel's own shows when it is still there after nobody was found to hold it. */
   #lookAgain(question: Question): Found | Promise<unknown> {
     question.isSecondLook = true;
+    question.sources.clear();
     question.since = this.#host.now();
     return this.#try(question);
   }
@@ -331,7 +426,7 @@ export class HostAttribution {
   #sourceFor(namespace: NamespaceView, tuple: UdpTuple, since: number): SocketSource | null | Promise<unknown> {
     const atHand = namespace.socketsNow(since);
     if (atHand !== undefined) return atHand;
-    const before = namespace.socketsBefore();
+    const before = namespace.socketsBefore(tuple.localPort);
     const known = before === null ? null : lookup(before, tuple);
     if (known?.match === 'connected' && known.sockets.every((socket) => this.#isKnownHeld(socket, since))) {
       return { socketsFor: () => known.sockets };
@@ -340,8 +435,19 @@ export class HostAttribution {
   }
 
   #isKnownHeld(socket: UdpSocket, since: number): boolean {
-    const holders = this.#host.holders(socket, since);
+    const holders = this.#holders(socket, since);
     return !(holders instanceof Promise) && holders.length > 0;
+  }
+
+  /** Looked at once for the packets that came together. */
+  #holders(socket: UdpSocket, since: number): readonly ProcessIdentity[] | Promise<unknown> {
+    const known = since === this.#arrival ? this.#held.get(socket.inode) : undefined;
+    if (known !== undefined) return known;
+    const holders = this.#host.holders(socket, since);
+    if (!(holders instanceof Promise) && holders.length > 0 && since === this.#arrival) {
+      this.#held.set(socket.inode, holders);
+    }
+    return holders;
   }
 
   /** By inode; without those that cannot be found out. */
@@ -354,10 +460,16 @@ export class HostAttribution {
     for (const socket of sockets.slice(0, MAX_CANDIDATES)) {
       const known = namespace.options(socket, since);
       if (known instanceof Promise) {
-        if (this.#host.now() - askedAt < OPTIONS_AFTER) return known;
+        if (this.#host.now() - askedAt < OPTIONS_AFTER) return Promise.race([known, this.#tick()]);
       } else if (known !== null) options.set(socket.inode, known);
     }
     return options;
+  }
+
+  /** Resolves after a while: for what is not waited for to its end. */
+  #tick(): Promise<unknown> {
+    this.#nextTick ??= delay(OPTIONS_AFTER / 3, undefined, { ref: false }).then(() => (this.#nextTick = null));
+    return this.#nextTick;
   }
 
   /** Which devices count as the one that the error came in on; that matters only where a socket is bound to one. */
@@ -420,8 +532,18 @@ export class HostAttribution {
     options: SocketOptions | null,
   ): SocketIdentity {
     const { inode, connected, family, local, localPort, remote, remotePort, uid } = socket;
+    const known = this.#identities.get(inode);
+    if (
+      known !== undefined &&
+      known.processes === processes &&
+      known.options === options &&
+      known.version === tuple.version &&
+      isSameSocket(known.socket, socket)
+    ) {
+      return known.identity;
+    }
     const device = options?.device ?? '';
-    return {
+    const identity: SocketIdentity = {
       inode,
       state: connected ? 'connected' : 'unconnected',
       family,
@@ -435,6 +557,9 @@ export class HostAttribution {
       recverr: tuple.version === 4 ? (options?.recverr ?? null) : null,
       processes: [...processes],
     };
+    if (this.#identities.size >= MAX_ANSWERS) this.#identities.clear();
+    this.#identities.set(inode, { socket, processes, options, version: tuple.version, identity });
+    return identity;
   }
 }
 
@@ -472,6 +597,17 @@ function oneOf(results: readonly Found[]): Found {
     return withNotes({ ...best, sockets: [best, ...others].flatMap(({ sockets }) => sockets) }, [SEVERAL_NAMESPACES]);
   }
   return results.find(({ match }) => match === null) ?? results.find(({ match }) => match === 'closed') ?? results[0]!;
+}
+
+function isSameSocket(a: UdpSocket, b: UdpSocket): boolean {
+  return (
+    a === b ||
+    (a.local === b.local && a.localPort === b.localPort && a.remote === b.remote && a.remotePort === b.remotePort)
+  );
+}
+
+function isHeldConnection({ match, sockets }: Found): boolean {
+  return match === 'connected' && sockets.some(({ processes }) => processes.length > 0);
 }
 
 function isOpen({ match }: Found): boolean {

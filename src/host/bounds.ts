@@ -72,3 +72,29 @@ export function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
   if (values === undefined) map.set(key, [value]);
   else values.push(value);
 }
+
+/** Jobs that may wait for their turn. */
+const MAX_WAITING = 1_000;
+
+/** Runs at most so many jobs at once; the others wait their turn, or are refused where too many do. */
+export class Slots {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(slots: number) {
+    this.#free = slots;
+  }
+
+  async run<T>(job: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--;
+    else if (this.#waiting.length >= MAX_WAITING) throw new Error('too many jobs wait');
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      return await job();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free++;
+      else next();
+    }
+  }
+}

@@ -34,8 +34,8 @@ export interface NamespaceView {
   undoNatNow(tuple: UdpTuple): UdpTuple;
   /** The sockets, if they are known or quickly read; null: not readable; undefined: they are not at hand. */
   socketsNow(since: number): SocketSource | null | undefined;
-  /** The sockets as they were a moment ago. */
-  socketsBefore(): SocketSource | null;
+  /** The sockets, or at least those with that local port, as they were a moment ago. */
+  socketsBefore(localPort: number): SocketSource | null;
   /** At least those with that local port; null: not readable. */
   sockets(localPort: number, since: number): SocketSource | null | Later;
   /** Null: not to be found out. */
@@ -68,6 +68,10 @@ export interface HostView {
     address: string,
     since: number,
   ): { namespaces: readonly NamespaceView[]; unreadable: number } | null | Later;
+  /** Those of the other namespaces that are known to have the address, at once: a new list. */
+  knownNamespacesOf(address: string): NamespaceView[];
+  /** Looks for namespaces anew. */
+  lookForNamespaces(): Later;
   /** Every process that holds the socket; empty where none does that can be seen. */
   holders(socket: UdpSocket, since: number): readonly ProcessIdentity[] | Later;
   /** Who held it when it was looked at last. */

@@ -1,5 +1,6 @@
 /** This host as it is now. */
 import { readdirSync } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ProcessIdentity } from '../event.ts';
 import type { HostView, NamespaceView } from './host-view.ts';
 import { Namespaces } from './namespaces.ts';
@@ -10,7 +11,7 @@ import { UserNames } from './user-names.ts';
 
 /** Milliseconds between two rounds of reading for memory, at least, and in times what a round cost. */
 const ROUND_EVERY = 50;
-const ROUND_EVERY_COSTS = 50;
+const ROUND_EVERY_COSTS = 100;
 
 /** PROC_PID_INIT_INO (include/linux/proc_ns.h): in this PID namespace every process of the host is seen. */
 const FIRST_PID_NAMESPACE = 0xeffffffc;
@@ -70,6 +71,14 @@ export class LiveHost implements HostView {
     return this.#allNamespaces ? this.namespaces.withAddress(address, since) : null;
   }
 
+  knownNamespacesOf(address: string): NamespaceView[] {
+    return this.#allNamespaces ? this.namespaces.knownWithAddress(address) : [];
+  }
+
+  lookForNamespaces(): Promise<unknown> {
+    return this.namespaces.lookAgain();
+  }
+
   holders({ inode }: UdpSocket, since: number): readonly ProcessIdentity[] | Promise<unknown> {
     return this.processes.known(inode, since) ?? this.processes.holders(inode, since);
   }
@@ -80,9 +89,10 @@ export class LiveHost implements HostView {
 
   whyUnheld(): string {
     const unreadable = this.processes.unreadable ?? 0;
-    if (unreadable > 0) return `${unreadable} processes may not be looked into, and one of them may hold the socket`;
-    if (!this.#seesAllProcesses) return 'no process that can be seen from this PID namespace holds the socket';
-    return 'no process has a descriptor for it: it is the kernel’s own, as those of WireGuard and VXLAN are';
+    const own = 'the kernel’s own, as those of WireGuard and VXLAN are';
+    if (unreadable > 0) return `${own}, or of one of ${unreadable} processes that may not be looked into`;
+    if (!this.#seesAllProcesses) return `${own}, or of a process in another PID namespace`;
+    return `${own}: no process has a descriptor for it`;
   }
 
   userOf({ uid }: UdpSocket, holders: readonly ProcessIdentity[]): string | null {
@@ -125,6 +135,7 @@ export class LiveHost implements HostView {
     const since = this.now();
     for (const namespace of this.#allNamespaces ? this.namespaces.all : [this.namespaces.own]) {
       if (this.#isClosed) return;
+      await nextTurn();
       if (namespace.isCheap) cost += await namespace.refresh(({ inode }) => this.processes.learn(inode, since));
     }
     this.processes.learned(since);

@@ -3,7 +3,7 @@
  * `ip netns` and container runtimes do (/proc/self/mountinfo). One that only an open descriptor or a socket keeps
  * alive cannot be found.
  */
-import { NetworkNamespace, type NamespaceEntrance } from './network-namespace.ts';
+import { NetworkNamespace, SharedBounds, type NamespaceEntrance } from './network-namespace.ts';
 import { directoryNames, linkedInode, netFilesInode, readLink, readShort, readText } from './proc-file.ts';
 import { Refresher, type Run } from './refresher.ts';
 import { append, Slices } from './bounds.ts';
@@ -13,10 +13,9 @@ import { isLoopback } from './udp-tuple.ts';
 const MAX_NAMESPACES = 4_096;
 /** Processes of a namespace that are tried, in case one ends. */
 const PIDS_EACH = 4;
-/** Milliseconds that a listing may be behind: a storm of foreign addresses must not mean a listing for each packet. */
-const LISTED_FOR = 100;
-/** Milliseconds after which a listing is made anew beside its use. */
+/** A listing is made anew beside its use after so many milliseconds, and times what it cost. */
 const RELIST_AFTER = 1_000;
+const RELIST_AFTER_COSTS = 100;
 
 /** All but this process's own namespace. */
 interface Listing {
@@ -37,6 +36,7 @@ export class Namespaces {
   readonly own: NetworkNamespace;
   readonly #root: string;
   readonly #now: () => number;
+  readonly #shared: SharedBounds;
   readonly #listings: Refresher<Listing>;
   /** By inode, or that of its files. */
   #others = new Map<string, NetworkNamespace>();
@@ -48,9 +48,10 @@ export class Namespaces {
   constructor(root: string, now: () => number) {
     this.#root = root;
     this.#now = now;
+    this.#shared = new SharedBounds(now);
     const inode = linkedInode('net', readLink(`${root}/self/ns/net`));
-    this.own = new NetworkNamespace(root, now, { inode, filesInode: null, pids: [], mount: null }, true);
-    this.#listings = new Refresher(() => this.#list(), now, LISTED_FOR);
+    this.own = new NetworkNamespace(root, now, { inode, filesInode: null, pids: [], mount: null }, true, this.#shared);
+    this.#listings = new Refresher(() => this.#list(), now);
   }
 
   /** The namespaces of the last listing, one's own first. */
@@ -76,18 +77,33 @@ export class Namespaces {
   withAddress(address: string, since: number): NamespacesOfAddress | Promise<unknown> {
     const { latest } = this.#listings;
     if (latest === null) return this.#listings.join();
-    if (this.#now() - latest.startedAt > RELIST_AFTER) void this.#listings.join();
-    const { byAddress, byPrefix, unreadable } = latest.value;
-    const exact = byAddress.get(address) ?? [];
-    const others = byPrefix.filter(
-      (namespace) => !exact.includes(namespace) && namespace.addresses?.has(address) === true,
-    );
-    const namespaces = [...exact, ...others];
-    if (namespaces.length > 0 || latest.startedAt >= since - LISTED_FOR) return { namespaces, unreadable };
+    const { unreadable } = latest.value;
+    const namespaces = this.knownWithAddress(address);
+    if (namespaces.length > 0 || latest.startedAt >= since) return { namespaces, unreadable };
     return this.#listings.fresh();
   }
 
+  /** The others that had the address at the last listing: a new list. */
+  knownWithAddress(address: string): NetworkNamespace[] {
+    const { latest } = this.#listings;
+    if (latest === null) return [];
+    const goodFor = Math.max(RELIST_AFTER, RELIST_AFTER_COSTS * latest.cost);
+    if (this.#now() - latest.startedAt > goodFor) void this.#listings.join();
+    const { byAddress, byPrefix } = latest.value;
+    const found = [...(byAddress.get(address) ?? [])];
+    for (const namespace of byPrefix) {
+      if (!found.includes(namespace) && namespace.addresses?.has(address) === true) found.push(namespace);
+    }
+    return found;
+  }
+
+  /** Lists them anew. */
+  async lookAgain(): Promise<void> {
+    await this.#listings.fresh();
+  }
+
   async #list(): Promise<Run<Listing>> {
+    const startedAt = this.#now();
     const slices = new Slices();
     const found = new Map<number, NamespaceEntrance>();
     /** Of processes whose namespace may not be read, by the inode of its files. */
@@ -116,7 +132,7 @@ export class Namespaces {
     const listing: Listing = { byAddress: new Map(), byPrefix: [], unreadable };
     for (const namespace of this.#others.values()) {
       if (slices.isOver) await slices.rest();
-      const set = await namespace.readAddresses();
+      const set = await namespace.addressesSince(startedAt);
       if (set?.complete4 !== true && namespace.isThere) listing.unreadable++;
       for (const address of set?.addresses ?? []) {
         // Every namespace has these, and none of them gets an error about them from outside.
@@ -135,7 +151,7 @@ export class Namespaces {
       const key = `${entrance.inode} ${entrance.filesInode}`;
       const known = this.#others.get(key);
       if (known !== undefined) known.entrance = entrance;
-      others.set(key, known ?? new NetworkNamespace(this.#root, this.#now, entrance, false));
+      others.set(key, known ?? new NetworkNamespace(this.#root, this.#now, entrance, false, this.#shared));
     }
     for (const [key, namespace] of this.#others) if (!others.has(key)) namespace.close();
     this.#others = others;

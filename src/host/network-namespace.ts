@@ -10,16 +10,18 @@ import { parseAddresses, type AddressSet } from './address-set.ts';
 import { ConntrackTable, parseConntrackLine, socketTuple } from './conntrack.ts';
 import { linkedInode, netFilesInode, readHead, readIfSmall, readLink, type FileHead } from './proc-file.ts';
 import type { NamespaceView, SocketSource } from './host-view.ts';
-import { Refresher, type Latest, type Run } from './refresher.ts';
+import { Pace, Refresher, type Latest, type Run } from './refresher.ts';
 import { SocketDiagnosis, type SocketOptions } from './socket-options.ts';
 import { socketTableOf, type SocketTable, type UdpSocket } from './socket-table.ts';
 import { runTool } from './tool.ts';
 import { dropOldest, Slices } from './bounds.ts';
 import { tupleKey, type UdpTuple } from './udp-tuple.ts';
 
-/** A table of so many sockets is read at once, in some 100 µs. */
+/** A table of so many sockets is read for every packet, in some 100 µs. */
 const SMALL_TABLE = 128;
-/** Some 250 sockets, or flows. Where there are 20,000 sockets, it takes 4 ms to see that the table is not small. */
+/** A table of so many is read at once, in some milliseconds: the pages of a larger one are read beside. */
+const MEDIUM_TABLE = 1_000;
+/** Some 250 flows, or a lot of addresses. */
 const SMALL_OCTETS = 32 * 1024;
 /** Milliseconds that reading the socket table may take before ss is asked for the port instead. */
 const COSTLY_TABLE = 30;
@@ -32,12 +34,20 @@ const MAX_CONNTRACK_OCTETS = 128 * 1024 * 1024;
 const LARGE_CONNTRACK = 4 * 1024 * 1024;
 /** Milliseconds that a flow once seen in conntrack is believed: entries live for 30 s and more after a datagram. */
 const FLOW_FOR = 1_000;
-/** Milliseconds that an answer about addresses may be behind: a storm must not mean a read for each packet. */
-const ADDRESSES_FOR = 100;
-/** A socket table is used for connected sockets this long, in milliseconds and in times its own cost. */
+/** Milliseconds of work of one kind, in all namespaces, before the first rest; for ss, which works beside this process. */
+const BURST = 500;
+const DIAGNOSES_BURST = 1_000;
+/** Milliseconds that what is answered from memory alone may be behind. */
+const MEMORY_FOR = 100;
+/**
+ * A socket table is used for connected sockets this long, in milliseconds and in times the cost of all tables that are in
+ * use: 2,000 sockets connected in 50 namespaces must not mean 50 reads every 100 ms.
+ */
 const TABLE_FOR = 100;
-const TABLE_FOR_COSTS = 20;
-/** Earlier socket tables that are kept, for sockets that are closed when their error comes. */
+const TABLE_FOR_COSTS = 40;
+/** Milliseconds that a namespace counts as in use after an error. */
+const IN_USE_FOR = 3_000;
+/** Earlier socket tables that are kept, for sockets that are closed when their error comes; octets of all namespaces. */
 const KEPT_TABLES = 64;
 const KEPT_OCTETS = 16 * 1024 * 1024;
 const KEPT_FOR = 5_000;
@@ -70,6 +80,35 @@ interface Kept {
   startedAt: number;
 }
 
+/** What the namespaces of a host do together, however many they are. */
+export class SharedBounds {
+  readonly addresses: Pace;
+  readonly tables: Pace;
+  readonly conntracks: Pace;
+  readonly diagnoses: Pace;
+  readonly namespaces = new Set<NetworkNamespace>();
+  readonly #now: () => number;
+  #tableCost = 0;
+  #reckonedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(now: () => number) {
+    this.#now = now;
+    this.addresses = new Pace(now, BURST);
+    this.tables = new Pace(now, BURST);
+    this.conntracks = new Pace(now, BURST);
+    this.diagnoses = new Pace(now, DIAGNOSES_BURST);
+  }
+
+  /** Milliseconds that it takes to read all socket tables that are in use, as it was within the last 100 ms. */
+  get tableCost(): number {
+    if (this.#now() - this.#reckonedAt >= MEMORY_FOR) {
+      this.#reckonedAt = this.#now();
+      this.#tableCost = [...this.namespaces].reduce((sum, { tableCost }) => sum + tableCost, 0);
+    }
+    return this.#tableCost;
+  }
+}
+
 export class NetworkNamespace implements NamespaceView {
   readonly inode: number | null;
   entrance: NamespaceEntrance;
@@ -81,12 +120,16 @@ export class NetworkNamespace implements NamespaceView {
   readonly #tables: Refresher<SocketTable | Unreadable>;
   readonly #conntracks: Refresher<ConntrackTable | Unreadable>;
   readonly #diagnosis: SocketDiagnosis;
+  readonly #shared: SharedBounds;
+  #usedAt = Number.NEGATIVE_INFINITY;
   /** Socket tables of the last seconds, oldest first. */
   readonly #kept: Kept[] = [];
   /** By address and port; the one seen last is the last. */
   readonly #listeners = new Map<string, { socket: UdpSocket; lastSeen: number }>();
   /** What conntrack(8) said, by tuple. */
   readonly #flows = new Map<string, { tuples: UdpTuple[] | Unreadable; startedAt: number }>();
+  /** Milliseconds that programs waited for others to end. */
+  #waited = 0;
   #flowsAsked = 0;
   readonly #flowsWaiting: (() => void)[] = [];
   #conntrackIsMissing = false;
@@ -94,8 +137,17 @@ export class NetworkNamespace implements NamespaceView {
   /**
    * @param root a /proc, or a directory with a copy of some of it.
    * @param now milliseconds, monotonic.
+   * @param shared by all namespaces of the host.
    */
-  constructor(root: string, now: () => number, entrance: NamespaceEntrance, isOwn: boolean) {
+  constructor(
+    root: string,
+    now: () => number,
+    entrance: NamespaceEntrance,
+    isOwn: boolean,
+    shared = new SharedBounds(now),
+  ) {
+    this.#shared = shared;
+    shared.namespaces.add(this);
     this.#root = root;
     this.#now = now;
     this.#isOwn = isOwn;
@@ -104,25 +156,26 @@ export class NetworkNamespace implements NamespaceView {
     this.#addresses = new Refresher(
       () => this.#timed(() => this.#readAddresses()),
       now,
-      ADDRESSES_FOR,
+      shared.addresses,
       () => this.#timedNow(() => this.#readAddressesNow()),
     );
     this.#tables = new Refresher(
       () => this.#timed(() => this.#readTable()),
       now,
-      0,
+      shared.tables,
       () => this.#timedNow(() => this.#readTableNow()),
     );
     this.#conntracks = new Refresher(
       () => this.#timed(() => this.#readConntrack()),
       now,
-      0,
+      shared.conntracks,
       () => this.#timedNow(() => this.#readConntrackNow()),
     );
-    this.#diagnosis = new SocketDiagnosis(() => this.#enter(), now);
+    this.#diagnosis = new SocketDiagnosis(() => this.#enter(), now, shared.diagnoses);
   }
 
   close(): void {
+    this.#shared.namespaces.delete(this);
     this.#addresses.close();
     this.#tables.close();
     this.#conntracks.close();
@@ -140,7 +193,6 @@ export class NetworkNamespace implements NamespaceView {
     await this.#addresses.join();
     await this.#conntracks.join();
     await this.#tables.join();
-    if ((this.#tables.latest?.cost ?? 0) < COSTLY_TABLE) await this.#diagnosis.warm();
   }
 
   /** Reads everything, with the options of every socket. */
@@ -152,7 +204,7 @@ export class NetworkNamespace implements NamespaceView {
     const addresses = await this.#addresses.fresh();
     const conntrack = await this.#conntracks.fresh();
     const table = await this.#tables.fresh();
-    await this.#diagnosis.warm();
+    await this.#diagnosis.askForAll();
     return { addresses, conntrack, table };
   }
 
@@ -181,27 +233,32 @@ export class NetworkNamespace implements NamespaceView {
     return this.#tables.totalCost - before + slices.worked;
   }
 
+  /** Milliseconds that reading the socket table takes, if it is in use; else 0. */
+  get tableCost(): number {
+    return this.#now() - this.#usedAt < IN_USE_FOR ? (this.#tables.latest?.cost ?? 0) : 0;
+  }
+
   /** The addresses as they were read last; null before the first time. */
   get addresses(): AddressSet | null {
     return this.#addresses.latest?.value ?? null;
   }
 
-  /** Reads the addresses, if that was not done just now. */
-  async readAddresses(): Promise<AddressSet | null> {
-    const latest = this.#addresses.at(this.#now() - ADDRESSES_FOR);
+  /** The addresses as they were at `since` or later. */
+  async addressesSince(since: number): Promise<AddressSet | null> {
+    const latest = this.#addresses.at(since);
     return latest === null ? this.#addresses.fresh() : latest.value;
   }
 
   /** An old answer makes the addresses be read again meanwhile. */
   isLocalByMemory(address: string): boolean | null {
     const { latest } = this.#addresses;
-    if (latest === null || this.#now() - latest.startedAt > ADDRESSES_FOR) void this.#addresses.join();
+    if (latest === null || this.#now() - latest.startedAt > MEMORY_FOR) void this.#addresses.join();
     return latest?.value.has(address) ?? null;
   }
 
   isLocal(address: string, since: number): boolean | null | Promise<unknown> {
     if (this.#addresses.latest?.value.has(address) === true) return true;
-    const latest = this.#addresses.at(since - ADDRESSES_FOR);
+    const latest = this.#addresses.at(since);
     return latest === null ? this.#addresses.fresh() : latest.value.has(address);
   }
 
@@ -219,26 +276,36 @@ export class NetworkNamespace implements NamespaceView {
   }
 
   undoNatNow(tuple: UdpTuple): UdpTuple {
-    return this.#conntracks.at(this.#now() - ADDRESSES_FOR)?.value?.undoNat(tuple)[0] ?? tuple;
+    return this.#conntracks.at(this.#now() - MEMORY_FOR)?.value?.undoNat(tuple)[0] ?? tuple;
   }
 
   socketsNow(since: number): SocketTable | null | undefined {
-    const latest = this.#tables.at(since);
-    return latest === null ? undefined : latest.value;
+    const { latest } = this.#tables;
+    if (latest !== null && latest.startedAt >= since) return latest.value;
+    if ((latest?.value?.size ?? 0) > SMALL_TABLE) return undefined;
+    const read = this.#tables.at(since);
+    return read === null ? undefined : read.value;
   }
 
   /**
-   * The sockets as they were a moment ago: a connected socket that is still held is most likely still connected. Read
-   * again in the second half of the time that it is good for.
+   * A connected socket that is still held is most likely still connected. What is used is read again in the second half of
+   * the time that it is good for.
    */
-  socketsBefore(): SocketTable | null {
+  socketsBefore(localPort: number): SocketSource | null {
+    this.#usedAt = this.#now();
+    const usableFor = Math.max(TABLE_FOR, TABLE_FOR_COSTS * this.#shared.tableCost);
     const { latest } = this.#tables;
-    if (latest === null) return null;
-    const age = this.#now() - latest.startedAt;
-    const usableFor = Math.max(TABLE_FOR, TABLE_FOR_COSTS * latest.cost);
+    if (this.#isCostly(latest)) {
+      const sockets = this.#diagnosis.recent(localPort, usableFor);
+      if (sockets !== null) return { socketsFor: () => sockets };
+    }
+    const age = this.#now() - (latest?.startedAt ?? Number.NEGATIVE_INFINITY);
     if (age > usableFor) return null;
-    if (age > usableFor / 2 && !this.#isCostly(latest)) void this.#tables.join();
-    return latest.value;
+    if (age > usableFor / 2) {
+      if (this.#isCostly(latest)) this.#diagnosis.askBeside(localPort);
+      else void this.#tables.join();
+    }
+    return latest!.value;
   }
 
   sockets(localPort: number, since: number): SocketSource | null | Promise<unknown> {
@@ -285,8 +352,9 @@ export class NetworkNamespace implements NamespaceView {
 
   async #timed<T>(job: () => Promise<T>): Promise<Run<T>> {
     const start = this.#now();
+    const waited = this.#waited;
     const value = await job();
-    return { value, cost: this.#now() - start };
+    return { value, cost: Math.max(0, this.#now() - start - (this.#waited - waited)) };
   }
 
   /** `job` gives undefined where it would take too long. */
@@ -312,12 +380,13 @@ export class NetworkNamespace implements NamespaceView {
     return this.#keep(socketTableOf(v4!, v6!), startedAt);
   }
 
-  /** Where the last table was small. */
+  /** Where the last table was not large. */
   #readTableNow(): SocketTable | undefined {
     const last = this.#tables.latest?.value;
-    if (last === undefined || last === null || last.size > SMALL_TABLE) return undefined;
+    if (last === undefined || last === null || last.size > MEDIUM_TABLE) return undefined;
     const startedAt = this.#now();
-    const files = this.#readSmallFiles(['udp', 'udp6']);
+    // It is kept whole, so it has no more room than it needs.
+    const files = this.#readSmallFiles(['udp', 'udp6'], Math.ceil(last.octets * 1.25) + 4096);
     if (files === undefined || files[0] === null) return undefined;
     return this.#keep(socketTableOf(files[0]!, files[1]!), startedAt)!;
   }
@@ -333,7 +402,8 @@ export class NetworkNamespace implements NamespaceView {
     // The newest stays, whatever its size.
     while (
       kept.length > KEPT_TABLES ||
-      (kept.length > 1 && (octets > KEPT_OCTETS || startedAt - kept[0]!.startedAt > KEPT_FOR))
+      (kept.length > 1 &&
+        (octets > KEPT_OCTETS / this.#shared.namespaces.size || startedAt - kept[0]!.startedAt > KEPT_FOR))
     ) {
       octets -= kept.shift()!.table.octets;
     }
@@ -347,7 +417,8 @@ export class NetworkNamespace implements NamespaceView {
     if (!existsSync(`${this.#root}/sys/net/netfilter/nf_conntrack_max`)) return new ConntrackTable(Buffer.alloc(0));
     const enter = this.#enter();
     if (enter === null) return null;
-    const { output } = await runTool([...enter, 'conntrack', '-L', '-p', 'udp']);
+    const { output, waited } = await runTool([...enter, 'conntrack', '-L', '-p', 'udp']);
+    this.#waited += waited;
     return output === null ? null : new ConntrackTable(Buffer.from(output, 'latin1'));
   }
 
@@ -432,13 +503,13 @@ export class NetworkNamespace implements NamespaceView {
   }
 
   /** Undefined where one of them is not small, or no process is in the namespace. */
-  #readSmallFiles(names: readonly string[]): (FileHead | null)[] | undefined {
+  #readSmallFiles(names: readonly string[], limit = SMALL_OCTETS): (FileHead | null)[] | undefined {
     const directory = this.#directory();
     if (directory === null) return undefined;
     const files: (FileHead | null)[] = [];
     for (const name of names) {
       try {
-        const bytes = readIfSmall(`${directory}/${name}`, SMALL_OCTETS);
+        const bytes = readIfSmall(`${directory}/${name}`, limit);
         if (bytes === null) return undefined;
         files.push({ bytes, cut: false });
       } catch {
@@ -453,7 +524,8 @@ export class NetworkNamespace implements NamespaceView {
     const { mount } = this.entrance;
     if (mount === null) return names.map(() => null);
     const paths = names.map((name) => `/proc/net/${name}`);
-    const { output } = await runTool(['nsenter', `--net=${mount}`, '--', 'tail', '-v', '-n', '+1', ...paths]);
+    const { output, waited } = await runTool(['nsenter', `--net=${mount}`, '--', 'tail', '-v', '-n', '+1', ...paths]);
+    this.#waited += waited;
     const parts = new Map<string, string>();
     for (const part of (output ?? '').split(/^==> /m)) {
       const [, path, text] = /^(\S+) <==\n([^]*)$/.exec(part) ?? [];

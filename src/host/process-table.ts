@@ -6,10 +6,11 @@
  * can hang on a process that is stuck, its command line, is read asynchronously and given up in time.
  */
 
+import { readlinkSync } from 'node:fs';
 import type { ProcessIdentity } from '../event.ts';
 import { directoryNames, linkedInode, readHead, readLink, readShort, readText } from './proc-file.ts';
 import { Refresher, type Run } from './refresher.ts';
-import { dropOldest, Slices, Turns } from './bounds.ts';
+import { dropOldest, Slices, Slots, Turns } from './bounds.ts';
 
 /** Holders checked before the event loop has a turn; each takes two or three calls on /proc. */
 const CHECKS_PER_TURN = 200;
@@ -23,8 +24,11 @@ const MAX_HOLDERS = 256;
 const UNHELD_FOR = 5_000;
 /** Milliseconds after which an identity is read again beside its use: a process may have called execve. */
 const IDENTITY_FOR = 10_000;
-/** Milliseconds after which holders are scanned for again beside their use: a process may have forked. */
+/** Milliseconds that a process which holds the socket is taken for the one that held it. */
+const CHECKED_FOR = 100;
+/** Holders are scanned for again beside their use after so many milliseconds, and times what it cost: a process may have forked. */
 const SCAN_FOR = 10_000;
+const SCAN_FOR_COSTS = 100;
 
 /** Processes that held a socket that was asked for: most new sockets are theirs. */
 const LIKELY_HOLDERS = 32;
@@ -36,6 +40,8 @@ const QUICK_REST = 9;
 /** Sockets whose holders are remembered when they are closed. */
 const MAX_REMEMBERED = 32_768;
 const MAX_WITNESSES = 1_024;
+/** Processes whose identity is read at once though nobody waits for it. */
+const IDENTIFIED_AHEAD = 100;
 /** Milliseconds between two scans for the sake of memory, at least, and in times the cost of a scan. */
 const LEARN_EVERY = 1_000;
 const LEARN_EVERY_COSTS = 50;
@@ -44,7 +50,6 @@ const CMDLINE_OCTETS = 1024;
 const CMDLINE_TIMEOUT = 250;
 /** Reads of command lines at once: one that hangs occupies one of the four threads of Node's pool. */
 const CMDLINE_READS = 2;
-const MAX_WAITING = 1_000;
 /** USER_HZ: /proc shows times in 1/100 s on every architecture that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
@@ -52,6 +57,8 @@ interface Holder {
   pid: number;
   fd: number;
   next: Holder | undefined;
+  /** As it was named last. */
+  named?: { known: Known; process: ProcessIdentity };
 }
 
 interface Scan {
@@ -81,6 +88,8 @@ interface Fingerprint {
 interface Known extends Fingerprint {
   identity: Omit<ProcessIdentity, 'fd'>;
   readAt: number;
+  /** When the process was last seen to be this one. */
+  checkedAt: number;
 }
 
 export interface ProcessTableOptions {
@@ -146,11 +155,13 @@ export class ProcessTable {
   known(inode: number, since: number): ProcessIdentity[] | null {
     const { latest } = this.#scans;
     if (latest === null) return null;
-    if (this.#now() - latest.startedAt > SCAN_FOR) void this.#scans.join();
+    if (this.#now() - latest.startedAt > Math.max(SCAN_FOR, SCAN_FOR_COSTS * latest.cost)) void this.#scans.join();
     if (this.#isUnheld(inode)) return [];
     let found = this.#nameAtOnce(inode, since);
     if (found?.length === 0 && this.#lookIntoLikelyHolders(since)) found = this.#nameAtOnce(inode, since);
     if (found === null || found.length === 0) return null;
+    const before = this.#remembered.get(inode);
+    if (before?.length === found.length && before.every((process, index) => process === found[index])) return before;
     this.#remember(inode, found);
     return found;
   }
@@ -186,13 +197,23 @@ export class ProcessTable {
   /** Null where somebody holds it whose identity is not known yet. */
   #nameAtOnce(inode: number, since: number): ProcessIdentity[] | null {
     const found: ProcessIdentity[] = [];
-    for (const { pid, fd } of chain(this.#scans.latest?.value.holders.get(inode))) {
-      const fingerprint = this.#holds(pid, fd, inode) ? this.#fingerprint(pid) : this.#witnessed(inode, pid, fd, since);
-      if (fingerprint === null) continue;
+    for (const holder of chain(this.#scans.latest?.value.holders.get(inode))) {
+      const { pid, fd } = holder;
+      const isHolding = this.#holds(pid, fd, inode);
       const known = this.#identities.get(pid);
-      if (known === undefined || !isSame(known, fingerprint)) return null;
+      if (isHolding && known !== undefined && this.#now() - known.checkedAt < CHECKED_FOR) {
+        found.push(named(known, holder));
+        continue;
+      }
+      const fingerprint = isHolding ? this.#fingerprint(pid) : this.#witnessed(inode, pid, fd, since);
+      if (fingerprint === null) continue;
+      if (known === undefined || !isSame(known, fingerprint)) {
+        if (this.#identifying.size < IDENTIFIED_AHEAD) void this.#identify(pid, fingerprint);
+        return null;
+      }
+      if (isHolding) known.checkedAt = this.#now();
       if (this.#now() - known.readAt > IDENTITY_FOR) void this.#identify(pid, fingerprint);
-      found.push(named(known, fd));
+      found.push(named(known, holder));
     }
     return found;
   }
@@ -349,7 +370,7 @@ export class ProcessTable {
       started,
       ...placeOf(cgroup),
     };
-    const known = { ...now, identity, readAt: this.#now() };
+    const known = { ...now, identity, readAt: this.#now(), checkedAt: Number.NEGATIVE_INFINITY };
     if (this.#identities.size >= MAX_IDENTITIES) this.#identities.clear();
     this.#identities.set(pid, known);
     return known;
@@ -407,34 +428,19 @@ export class ProcessTable {
   }
 
   #note(scan: Scan, wanted: ReadonlySet<number>, pid: number, fd: number): void {
-    const inode = linkedInode('socket', readLink(`${this.#root}/${pid}/fd/${fd}`));
+    let target;
+    try {
+      target = readlinkSync(`${this.#root}/${pid}/fd/${fd}`);
+    } catch (error) {
+      // Without CAP_SYS_PTRACE root may list the descriptors of others, and no more.
+      if (isForbidden(error)) throw error;
+      return;
+    }
+    const inode = linkedInode('socket', target);
     if (inode === null) return;
     const first = scan.holders.get(inode);
     if (first === undefined && scan.holders.size >= MAX_SOCKETS && !wanted.has(inode)) return;
     scan.holders.set(inode, { pid, fd, next: first });
-  }
-}
-
-/** Runs at most so many jobs at once; the others wait their turn, or are refused where too many do. */
-class Slots {
-  #free: number;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(slots: number) {
-    this.#free = slots;
-  }
-
-  async run<T>(job: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free--;
-    else if (this.#waiting.length >= MAX_WAITING) throw new Error('too many jobs wait');
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    try {
-      return await job();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#free++;
-      else next();
-    }
   }
 }
 
@@ -492,9 +498,13 @@ function* chain(first: Holder | undefined): Generator<Holder> {
   }
 }
 
-function named(known: Known, fd: number): ProcessIdentity {
-  const { pid, ...rest } = known.identity;
-  return { pid, fd, ...rest };
+/** The same object for the same, so that what is made of it can be kept too. */
+function named(known: Known, holder: Holder): ProcessIdentity {
+  if (holder.named?.known !== known) {
+    const { pid, ...rest } = known.identity;
+    holder.named = { known, process: { pid, fd: holder.fd, ...rest } };
+  }
+  return holder.named.process;
 }
 
 function isSame(a: Fingerprint, b: Fingerprint): boolean {

@@ -51,8 +51,14 @@ export class SavedHost implements HostView {
   namespacesOf(address: string): ReturnType<HostView['namespacesOf']> {
     const { unreadable } = this.#snapshot;
     if (unreadable === null) return null;
-    return { namespaces: this.#others.filter((namespace) => namespace.isLocal(address) === true), unreadable };
+    return { namespaces: this.knownNamespacesOf(address), unreadable };
   }
+
+  knownNamespacesOf(address: string): NamespaceView[] {
+    return this.#others.filter((namespace) => namespace.isLocal(address) === true);
+  }
+
+  async lookForNamespaces(): Promise<void> {}
 
   holders(socket: UdpSocket): readonly ProcessIdentity[] {
     return (socket as LoadedSocket).saved.processes;

@@ -6,7 +6,7 @@
  *
  * IPV6_RECVERR and the mode of path-MTU discovery are not among what the kernel tells.
  */
-import { Refresher, type Run } from './refresher.ts';
+import { Refresher, type Pace, type Run } from './refresher.ts';
 import type { UdpSocket } from './socket-table.ts';
 import { runTool } from './tool.ts';
 
@@ -25,14 +25,18 @@ export type DiagnosedSocket = UdpSocket & SocketOptions;
 const ROW = /^(\S+) +\d+ +\d+ +(\S+) +(\S+) (.*)$/;
 const ENDPOINT = /^(\*|\[[0-9a-f:.]+\]|[0-9.]+)(?:%([^ ]+))?:(\d+|\*)$/;
 
+/** Milliseconds that a question waits for others, if nobody waits for its answer. */
+const BESIDE_AFTER = 500;
 /** Local ports in one question: its filter runs over every socket of the namespace. */
 const PORTS_AT_ONCE = 256;
 const MAX_PORTS = 4_096;
 const MAX_SOCKETS = 65_536;
-/** Milliseconds that an answer is believed: a socket may be asked about between socket() and setsockopt(). */
-const BELIEVED_FOR = 1_000;
-/** Milliseconds that it is believed where an earlier one, at least BELIEVED_FOR older, was the same. */
-const STABLE_FOR = 10_000;
+/**
+ * Milliseconds that options are believed, and after which they are asked for anew beside their use. They are first asked for
+ * when an error comes, and a socket that has sent something has its options.
+ */
+const BELIEVED_FOR = 60_000;
+const ASK_AFTER = 30_000;
 
 interface Answer {
   /** Null: ss failed. */
@@ -42,9 +46,7 @@ interface Answer {
 
 interface Observed {
   options: SocketOptions;
-  /** When the options were first, and last, seen so, with nothing else between. */
-  since: number;
-  last: number;
+  at: number;
 }
 
 /** Asks ss in one network namespace, for many ports at once and never for more than about a tenth of the time. */
@@ -55,16 +57,18 @@ export class SocketDiagnosis {
   readonly #wanted = new Set<number>();
   readonly #byPort = new Map<number, Answer>();
   readonly #byInode = new Map<number, Observed>();
+  #besides: NodeJS.Timeout | undefined;
   #isMissing = false;
 
   /**
    * @param enter the words of a command that runs the words behind it in the namespace; null where it cannot be entered.
    * @param now milliseconds, monotonic.
+   * @param pace of all that ask ss.
    */
-  constructor(enter: () => readonly string[] | null, now: () => number) {
+  constructor(enter: () => readonly string[] | null, now: () => number, pace?: Pace) {
     this.#enter = enter;
     this.#now = now;
-    this.#runs = new Refresher(() => this.#run(), now);
+    this.#runs = new Refresher(() => this.#run(), now, pace);
   }
 
   /** Whether it is worth asking. */
@@ -73,6 +77,7 @@ export class SocketDiagnosis {
   }
 
   close(): void {
+    clearTimeout(this.#besides);
     this.#runs.close();
   }
 
@@ -88,31 +93,48 @@ export class SocketDiagnosis {
   /** The options of a socket; null where they cannot be found out. A promise: ask again when it resolves. */
   options({ inode, localPort }: UdpSocket, since: number): SocketOptions | null | Promise<unknown> {
     const observed = this.#byInode.get(inode);
-    if (observed !== undefined) {
-      const age = this.#now() - observed.last;
-      if (age < BELIEVED_FOR) return observed.options;
-      if (age < STABLE_FOR && observed.last - observed.since >= BELIEVED_FOR) {
-        if (!this.#isMissing && !this.#wanted.has(localPort)) void this.socketsOn(localPort, this.#now());
-        return observed.options;
-      }
+    const age = this.#now() - (observed?.at ?? Number.NEGATIVE_INFINITY);
+    if (observed !== undefined && age < BELIEVED_FOR) {
+      if (age > ASK_AFTER) this.askBeside(localPort);
+      return observed.options;
     }
     const sockets = this.socketsOn(localPort, since);
     if (sockets === null || sockets instanceof Promise) return sockets;
     return sockets.find((socket) => socket.inode === inode) ?? null;
   }
 
-  /** Asks for every socket, so that their options are known when the first error comes. */
-  async warm(): Promise<void> {
-    const startedAt = this.#now();
-    const sockets = await this.#ask([]);
-    if (sockets !== null) this.#remember(sockets, startedAt);
+  /** The sockets with that local port as they were not longer ago than `maxAge`; null where that is not known. */
+  recent(port: number, maxAge: number): DiagnosedSocket[] | null {
+    const answer = this.#byPort.get(port);
+    if (answer === undefined || answer.sockets === null) return null;
+    const age = this.#now() - answer.startedAt;
+    if (age > maxAge / 2) this.askBeside(port);
+    return age > maxAge ? null : answer.sockets;
+  }
+
+  /** Asks for the sockets with that port though nobody waits for the answer. */
+  askBeside(port: number): void {
+    if (this.#isMissing || this.#wanted.has(port)) return;
+    this.#wanted.add(port);
+    // With others that will be wanted by then.
+    this.#besides ??= setTimeout(() => {
+      this.#besides = undefined;
+      void this.#runs.fresh();
+    }, BESIDE_AFTER).unref();
+  }
+
+  /** Asks for every socket. */
+  async askForAll(): Promise<void> {
+    const now = this.#now();
+    const { sockets } = await this.#ask([]);
+    this.#remember(sockets ?? [], now);
   }
 
   async #run(): Promise<Run<null>> {
     const startedAt = this.#now();
     const ports = [...this.#wanted].slice(0, PORTS_AT_ONCE);
     for (const port of ports) this.#wanted.delete(port);
-    const sockets = ports.length === 0 ? [] : await this.#ask(ports);
+    const { sockets, waited } = ports.length === 0 ? { sockets: [], waited: 0 } : await this.#ask(ports);
     if (this.#byPort.size + ports.length > MAX_PORTS) this.#byPort.clear();
     const byPort = new Map<number, DiagnosedSocket[]>(ports.map((port) => [port, []]));
     for (const socket of sockets ?? []) byPort.get(socket.localPort)?.push(socket);
@@ -120,26 +142,23 @@ export class SocketDiagnosis {
       this.#byPort.set(port, { sockets: sockets === null ? null : found, startedAt });
     }
     this.#remember(sockets ?? [], startedAt);
-    return { value: null, cost: this.#now() - startedAt };
+    return { value: null, cost: this.#now() - startedAt - waited };
   }
 
   /** No ports: all. */
-  async #ask(ports: readonly number[]): Promise<DiagnosedSocket[] | null> {
+  async #ask(ports: readonly number[]): Promise<{ sockets: DiagnosedSocket[] | null; waited: number }> {
     const enter = this.#enter();
-    if (enter === null) return null;
+    if (enter === null) return { sockets: null, waited: 0 };
     const filter = ports.flatMap((port, index) => [...(index === 0 ? [] : ['or']), 'sport', '=', `:${port}`]);
-    const { output, missing } = await runTool([...enter, 'ss', '-uaneOH', '--inet-sockopt', ...filter]);
+    const { output, missing, waited } = await runTool([...enter, 'ss', '-uaneOH', '--inet-sockopt', ...filter]);
     this.#isMissing = missing && enter.length === 0;
-    return output === null ? null : parseSs(output);
+    return { sockets: output === null ? null : parseSs(output), waited };
   }
 
-  #remember(sockets: readonly DiagnosedSocket[], now: number): void {
+  #remember(sockets: readonly DiagnosedSocket[], at: number): void {
     if (this.#byInode.size + sockets.length > MAX_SOCKETS) this.#byInode.clear();
     for (const { inode, device, recverr, v6only } of sockets) {
-      const options = { device, recverr, v6only };
-      const before = this.#byInode.get(inode);
-      const since = before !== undefined && isSame(before.options, options) ? before.since : now;
-      this.#byInode.set(inode, { options, since, last: now });
+      this.#byInode.set(inode, { options: { device, recverr, v6only }, at });
     }
   }
 }
@@ -183,8 +202,4 @@ function parseRow(line: string): DiagnosedSocket | null {
 function addressOf(text: string): string {
   if (text === '*') return '::';
   return text.replace(/^\[(?:::ffff:(?=.*\.))?/, '').replace(/\]$/, '');
-}
-
-function isSame(a: SocketOptions, b: SocketOptions): boolean {
-  return a.device === b.device && a.recverr === b.recverr && a.v6only === b.v6only;
 }

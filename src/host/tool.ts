@@ -1,5 +1,6 @@
 /** Programs of iproute2, conntrack-tools and util-linux that tell what /proc does not. All of them optional. */
 import { execFile } from 'node:child_process';
+import { Slots } from './bounds.ts';
 
 /** Milliseconds; a program that takes longer is killed. */
 const TIMEOUT = 2_000;
@@ -16,11 +17,24 @@ export interface ToolOutput {
   output: string | null;
   /** The program is not installed. */
   missing: boolean;
+  /** Milliseconds that it waited for others to end before it was started. */
+  waited: number;
 }
 
+/** Programs at once: starting one takes this process some milliseconds, in which it does nothing else. */
+const AT_ONCE = 2;
+const slots = new Slots(AT_ONCE);
+
 /** Runs a program to its end; standard error is dropped. Never rejects. */
-export function runTool(command: readonly string[]): Promise<ToolOutput> {
-  const [program, ...args] = command;
+export async function runTool(command: readonly string[]): Promise<ToolOutput> {
+  const asked = performance.now();
+  return slots.run(async () => {
+    const waited = performance.now() - asked;
+    return { ...(await run(command)), waited };
+  });
+}
+
+function run([program, ...args]: readonly string[]): Promise<Omit<ToolOutput, 'waited'>> {
   return new Promise((resolve) => {
     try {
       execFile(

@@ -51,15 +51,18 @@ function natJson({ src, sport, dst, dport }: NatTuple): string {
   return `{"src":"${src}","sport":${sport},"dst":"${dst}","dport":${dport}}`;
 }
 
-/** One attribution serves many events of a flow; so does its text. */
-const knownSockets = new WeakMap<readonly SocketIdentity[], string>();
+/** What is known of a socket serves many events; so does its text. */
+const knownSockets = new WeakMap<SocketIdentity, string>();
 
 function socketsJson(sockets: readonly SocketIdentity[]): string {
-  if (sockets.length === 0) return '[]';
-  let json = knownSockets.get(sockets);
+  return `[${sockets.map(socketJson).join(',')}]`;
+}
+
+function socketJson(socket: SocketIdentity): string {
+  let json = knownSockets.get(socket);
   if (json === undefined) {
-    json = jsonOctets(sockets);
-    knownSockets.set(sockets, json);
+    json = jsonOctets(socket);
+    knownSockets.set(socket, json);
   }
   return json;
 }
