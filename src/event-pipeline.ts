@@ -182,10 +182,10 @@ export class EventPipeline {
       interfaces = this.#duplicates.see(key, iface.name, cursor.seconds + cursor.nanoseconds / 1e9);
       if (interfaces === null) return;
     }
-    if (direction === 'in' && packet.original !== null) {
+    const quotesUdp = original !== null && original.ip.protocol === PROTOCOL.UDP;
+    if (direction === 'in' && packet.original !== null && !(quotesUdp && this.#passesOn(original))) {
       this.counts.errorsAddressedHere.count(cursor.seconds + cursor.nanoseconds / 1e9);
     }
-    const quotesUdp = original !== null && original.ip.protocol === PROTOCOL.UDP;
     if (!quotesUdp && !allIcmp) return;
 
     const description = sink.describe(
@@ -218,10 +218,24 @@ export class EventPipeline {
       this.#ready(event, description);
       return;
     }
-    this.#attribute(event, original, description);
+    const quotedOctets = packet.icmpOffset + packet.length - original.ip.payloadOffset;
+    this.#attribute(event, original, quotedOctets, description);
   }
 
-  #attribute(event: IcmpEvent, original: OriginalDatagram, description: Octets): void {
+  /** Whether the error is addressed to this namespace on the wire alone, and NAT sends it on to another one. */
+  #passesOn({ ip, ports }: OriginalDatagram): boolean {
+    const { attribution } = this.#options;
+    if (attribution === null || ports === null) return false;
+    return attribution.passesOn({
+      version: ip.version,
+      local: ip.src,
+      localPort: ports.source,
+      remote: ip.dst,
+      remotePort: ports.destination,
+    });
+  }
+
+  #attribute(event: IcmpEvent, original: OriginalDatagram, quotedOctets: number, description: Octets): void {
     const { attribution, whyUnknown, sink } = this.#options;
     const { version, type, code } = event.icmp;
     event.errno = errnoFor(version, type, code).errno;
@@ -242,6 +256,7 @@ export class EventPipeline {
       sport: ports.source,
       dst: original.ip.dst,
       dport: ports.destination,
+      octets: quotedOctets,
     };
     const result = attribution.lookup(quoted, event.direction, event.interface);
     if (!(result instanceof Promise)) {

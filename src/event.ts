@@ -122,6 +122,8 @@ export interface IcmpEvent {
   errno?: string | null;
   outcome?: Outcome;
   match?: Match;
+  /** The kernel drops the error before it looks for a socket; `note` says why. */
+  isDropped?: true;
   /** With match `closed`: milliseconds since the socket was last seen. */
   closedMsAgo?: number;
   /** Present where NAT was undone: the tuple that the socket has. */

@@ -28,6 +28,8 @@ export interface QuotedTuple {
   sport: number;
   dst: string;
   dport: number;
+  /** Octets of the UDP datagram that are quoted. */
+  octets: number;
 }
 
 export interface Attribution {
@@ -37,6 +39,8 @@ export interface Attribution {
   errno: string | null;
   outcome: Outcome;
   match: Match;
+  /** The kernel drops the error before it looks for a socket. */
+  isDropped?: true;
   /** Where NAT was undone. */
   nat?: NatTuple;
   /** With match `closed`: milliseconds since the socket was last seen. */
@@ -122,6 +126,8 @@ const OPTIONS_AFTER = 150;
  * be there: conntrack keeps an entry for many seconds, and gives its tuples to no other flow meanwhile.
  */
 const ROUTE_FOR = 5_000;
+/** icmp_socket_deliver (net/ipv4/icmp.c) and icmpv6_notify (net/ipv6/icmp.c) want so many octets behind the quoted IP header. */
+const UDP_HEADER = 8;
 /** Candidates that are named. */
 const MAX_CANDIDATES = 64;
 /** Namespaces that an error is followed through. */
@@ -142,6 +148,7 @@ const NAT_UNKNOWN = 'NAT is not undone: conntrack cannot be read';
 const MAYBE_V6_ONLY = 'or nobody, if the socket is IPV6_V6ONLY';
 const SEVERAL_NAMESPACES = 'several network namespaces have the address, and which of them sent it cannot be seen';
 const SOME_RECVERR = 'those with IP_RECVERR also have it in their error queue';
+const TOO_SHORT = 'the kernel drops an error that quotes less than a UDP header';
 const PMTU_DISCOVERY = 'or only the path MTU changes, if the socket has IP_PMTUDISC_DONT, which cannot be seen';
 
 /** What a host knows of the sockets behind ICMP errors. Never throws for what it lacks. */
@@ -196,6 +203,12 @@ export class HostAttribution {
     const fromHere = own.isLocalByMemory(src);
     if (fromHere === true) return toHere === null ? null : 'out';
     return toHere === null || fromHere === null ? null : 'forward';
+  }
+
+  /** Whether NAT, as far as is known at once, makes the tuple one of another namespace. */
+  passesOn(tuple: UdpTuple): boolean {
+    const own = this.undoNat(tuple);
+    return own !== tuple && this.#host.own.isLocalByMemory(own.local) === false;
   }
 
   /** The tuple with NAT undone, as far as that is known at once: the same on either side of a router. */
@@ -614,18 +627,21 @@ function isOpen({ match }: Found): boolean {
   return match === 'connected' || match === 'bound' || match === 'wildcard';
 }
 
-function attributionIn({ version, type, code }: QuotedTuple, direction: Direction, found: Found): Attribution {
+function attributionIn({ version, type, code, octets }: QuotedTuple, direction: Direction, found: Found): Attribution {
   const { match, sockets, socketTuple, closedMsAgo } = found;
   const withRecverr = sockets.filter(({ recverr }) => recverr === true).length;
   const { errno, outcome } = verdict(version, type, code, match, sockets.length > 0 && withRecverr === sockets.length);
   const notes: string[] = [];
   if (errno !== null && withRecverr > 0 && withRecverr < sockets.length) notes.push(SOME_RECVERR);
   if (errno === 'EMSGSIZE' && (outcome === 'reported' || outcome === 'queued')) notes.push(PMTU_DISCOVERY);
+  const isDropped = octets < UDP_HEADER && outcome !== 'unknown' && outcome !== 'no-socket';
+  if (isDropped) notes.push(TOO_SHORT);
   const { note } = withNotes(found, notes);
   return {
     direction,
     errno,
-    outcome: found.outcome ?? outcome,
+    outcome: found.outcome ?? (isDropped ? 'ignored' : outcome),
+    ...(isDropped && { isDropped }),
     match,
     ...(socketTuple !== undefined && { nat: natTuple(socketTuple) }),
     ...(closedMsAgo !== undefined && { closedMsAgo }),

@@ -75,7 +75,7 @@ function ago(milliseconds: number | undefined): string {
 
 /** The kernel drops the error for one of three reasons; a socket that set IP_RECVERR hears of it all the same. */
 function whyIgnored(event: IcmpEvent, sockets: readonly SocketIdentity[]): Octets {
-  if (event.errno === null) return 'the kernel tells no socket';
+  if (event.errno === null || event.isDropped === true) return 'the kernel tells no socket';
   const reason = event.match === 'connected' ? 'not fatal' : 'not connected';
   const knownWithout = sockets.every((socket) => socket.recverr === false);
   return knownWithout ? `${reason}, it does not hear of it` : `${reason}, it hears of it only with IP_RECVERR`;
