@@ -52,6 +52,8 @@ const KEPT_TABLES = 64;
 const KEPT_OCTETS = 16 * 1024 * 1024;
 const KEPT_FOR = 5_000;
 const KEPT_APART = 50;
+/** Milliseconds that a conntrack which cannot be read is not tried again. */
+const UNREADABLE_FOR = 5_000;
 /** Sockets that are not connected: who held a port last is remembered for so many milliseconds. */
 const MAX_LISTENERS = 8_192;
 const LISTENERS_FOR = 3_600_000;
@@ -133,6 +135,7 @@ export class NetworkNamespace implements NamespaceView {
   #flowsAsked = 0;
   readonly #flowsWaiting: (() => void)[] = [];
   #conntrackIsMissing = false;
+  #conntrackFailedAt = Number.NEGATIVE_INFINITY;
 
   /**
    * @param root a /proc, or a directory with a copy of some of it.
@@ -399,10 +402,10 @@ export class NetworkNamespace implements NamespaceView {
     if (beforeLast !== undefined && startedAt - beforeLast.startedAt < KEPT_APART) kept.pop();
     kept.push({ table, startedAt });
     let octets = kept.reduce((sum, { table: { octets: own } }) => sum + own, 0);
-    // The newest stays, whatever its size.
+    // The last two stay, whatever their size.
     while (
       kept.length > KEPT_TABLES ||
-      (kept.length > 1 &&
+      (kept.length > 2 &&
         (octets > KEPT_OCTETS / this.#shared.namespaces.size || startedAt - kept[0]!.startedAt > KEPT_FOR))
     ) {
       octets -= kept.shift()!.table.octets;
@@ -414,18 +417,27 @@ export class NetworkNamespace implements NamespaceView {
   async #readConntrack(): Promise<ConntrackTable | Unreadable> {
     const [file] = await this.#readFiles(['nf_conntrack'], MAX_CONNTRACK_OCTETS);
     if (file !== null) return new ConntrackTable(file!.bytes);
-    if (!existsSync(`${this.#root}/sys/net/netfilter/nf_conntrack_max`)) return new ConntrackTable(Buffer.alloc(0));
-    const enter = this.#enter();
-    if (enter === null) return null;
-    const { output, waited } = await runTool([...enter, 'conntrack', '-L', '-p', 'udp']);
+    if (!this.#hasConntrack()) return new ConntrackTable(Buffer.alloc(0));
+    const { output, waited } = await runTool(this.#enter(), ['conntrack', '-L', '-p', 'udp']);
     this.#waited += waited;
-    return output === null ? null : new ConntrackTable(Buffer.from(output, 'latin1'));
+    if (output !== null) return new ConntrackTable(Buffer.from(output, 'latin1'));
+    this.#conntrackFailedAt = this.#now();
+    return null;
   }
 
-  #readConntrackNow(): ConntrackTable | undefined {
-    if ((this.#conntracks.latest?.value?.size ?? 0) > SMALL_OCTETS) return undefined;
+  #readConntrackNow(): ConntrackTable | Unreadable | undefined {
+    const { latest } = this.#conntracks;
+    if ((latest?.value?.size ?? 0) > SMALL_OCTETS) return undefined;
+    if (this.#now() - this.#conntrackFailedAt < UNREADABLE_FOR) return null;
     const [file] = this.#readSmallFiles(['nf_conntrack']) ?? [];
-    return file === undefined || file === null ? undefined : new ConntrackTable(file.bytes);
+    if (file === undefined) return undefined;
+    if (file !== null) return new ConntrackTable(file.bytes);
+    return this.#hasConntrack() ? undefined : new ConntrackTable(Buffer.alloc(0));
+  }
+
+  /** Whether the kernel has conntrack at all. */
+  #hasConntrack(): boolean {
+    return existsSync(`${this.#root}/sys/net/netfilter/nf_conntrack_max`);
   }
 
   #askForFlow(tuple: UdpTuple, since: number): readonly UdpTuple[] | null | Promise<unknown> {
@@ -444,8 +456,7 @@ export class NetworkNamespace implements NamespaceView {
     else this.#flowsAsked++;
     const startedAt = this.#now();
     const { version, local, localPort, remote, remotePort } = tuple;
-    const { output, missing } = await runTool([
-      ...(this.#enter() ?? []),
+    const { output, missing } = await runTool(this.#enter(), [
       ...['conntrack', '-G', '-f', version === 4 ? 'ipv4' : 'ipv6', '-p', 'udp'],
       ...['-s', remote, '-d', local, '--sport', String(remotePort), '--dport', String(localPort)],
     ]);
@@ -521,10 +532,8 @@ export class NetworkNamespace implements NamespaceView {
 
   /** tail(1) puts each file's name before it. */
   async #readByMount(names: readonly string[]): Promise<(FileHead | null)[]> {
-    const { mount } = this.entrance;
-    if (mount === null) return names.map(() => null);
     const paths = names.map((name) => `/proc/net/${name}`);
-    const { output, waited } = await runTool(['nsenter', `--net=${mount}`, '--', 'tail', '-v', '-n', '+1', ...paths]);
+    const { output, waited } = await runTool(this.#enter(), ['tail', '-v', '-n', '+1', ...paths]);
     this.#waited += waited;
     const parts = new Map<string, string>();
     for (const part of (output ?? '').split(/^==> /m)) {

@@ -116,7 +116,7 @@ export class ProcessTable {
   readonly #witnesses = new Map<number, Witness>();
   #lookedAt = Number.NEGATIVE_INFINITY;
   #lookNotBefore = 0;
-  /** Sockets whose holders were not named when they were learned of, since the last scan. */
+  /** Sockets that nobody was found to hold when they were learned of, since the last scan. */
   readonly #unlearnable = new Set<number>();
   readonly #checks = new Turns(CHECKS_PER_TURN);
   readonly #cmdlines = new Slots(CMDLINE_READS);
@@ -179,6 +179,8 @@ export class ProcessTable {
   /** Finds out who holds the socket, as far as that costs little, for when it is closed. */
   learn(inode: number, since: number): void {
     if (this.#remembered.has(inode) || this.#unlearnable.has(inode) || this.known(inode, since) !== null) return;
+    // Where a holder is known, its identity is being read, and there in the next round.
+    if (this.#scans.latest?.value.holders.has(inode) === true) return;
     if (this.#unlearnable.size < MAX_REMEMBERED) this.#unlearnable.add(inode);
   }
 

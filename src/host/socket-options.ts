@@ -25,6 +25,8 @@ export type DiagnosedSocket = UdpSocket & SocketOptions;
 const ROW = /^(\S+) +\d+ +\d+ +(\S+) +(\S+) (.*)$/;
 const ENDPOINT = /^(\*|\[[0-9a-f:.]+\]|[0-9.]+)(?:%([^ ]+))?:(\d+|\*)$/;
 
+/** Milliseconds that it is not asked after it failed. */
+const FAILED_FOR = 10_000;
 /** Milliseconds that a question waits for others, if nobody waits for its answer. */
 const BESIDE_AFTER = 500;
 /** Local ports in one question: its filter runs over every socket of the namespace. */
@@ -58,7 +60,7 @@ export class SocketDiagnosis {
   readonly #byPort = new Map<number, Answer>();
   readonly #byInode = new Map<number, Observed>();
   #besides: NodeJS.Timeout | undefined;
-  #isMissing = false;
+  #failedAt = Number.NEGATIVE_INFINITY;
 
   /**
    * @param enter the words of a command that runs the words behind it in the namespace; null where it cannot be entered.
@@ -71,9 +73,9 @@ export class SocketDiagnosis {
     this.#runs = new Refresher(() => this.#run(), now, pace);
   }
 
-  /** Whether it is worth asking. */
+  /** Whether it is worth asking: it is not for a while after it failed, or was not there. */
   get isAvailable(): boolean {
-    return !this.#isMissing;
+    return this.#now() - this.#failedAt > FAILED_FOR;
   }
 
   close(): void {
@@ -83,7 +85,7 @@ export class SocketDiagnosis {
 
   /** The sockets with that local port at `since` or later; null where ss cannot tell. A promise: ask again when it resolves. */
   socketsOn(port: number, since: number): DiagnosedSocket[] | null | Promise<unknown> {
-    if (this.#isMissing) return null;
+    if (!this.isAvailable) return null;
     const answer = this.#byPort.get(port);
     if (answer !== undefined && answer.startedAt >= since) return answer.sockets;
     this.#wanted.add(port);
@@ -114,7 +116,7 @@ export class SocketDiagnosis {
 
   /** Asks for the sockets with that port though nobody waits for the answer. */
   askBeside(port: number): void {
-    if (this.#isMissing || this.#wanted.has(port)) return;
+    if (!this.isAvailable || this.#wanted.has(port)) return;
     this.#wanted.add(port);
     // With others that will be wanted by then.
     this.#besides ??= setTimeout(() => {
@@ -147,12 +149,12 @@ export class SocketDiagnosis {
 
   /** No ports: all. */
   async #ask(ports: readonly number[]): Promise<{ sockets: DiagnosedSocket[] | null; waited: number }> {
-    const enter = this.#enter();
-    if (enter === null) return { sockets: null, waited: 0 };
     const filter = ports.flatMap((port, index) => [...(index === 0 ? [] : ['or']), 'sport', '=', `:${port}`]);
-    const { output, missing, waited } = await runTool([...enter, 'ss', '-uaneOH', '--inet-sockopt', ...filter]);
-    this.#isMissing = missing && enter.length === 0;
-    return { sockets: output === null ? null : parseSs(output), waited };
+    const { output, waited } = await runTool(this.#enter(), ['ss', '-uaneOH', '--inet-sockopt', ...filter]);
+    const sockets = output === null ? null : parseSs(output);
+    const isUnderstood = sockets !== null && (sockets.length > 0 || output?.trim() === '');
+    if (!isUnderstood) this.#failedAt = this.#now();
+    return { sockets: isUnderstood ? sockets : null, waited };
   }
 
   #remember(sockets: readonly DiagnosedSocket[], at: number): void {

@@ -25,12 +25,17 @@ export interface ToolOutput {
 const AT_ONCE = 2;
 const slots = new Slots(AT_ONCE);
 
-/** Runs a program to its end; standard error is dropped. Never rejects. */
-export async function runTool(command: readonly string[]): Promise<ToolOutput> {
+/**
+ * Runs a program to its end in a network namespace; standard error is dropped. Never rejects.
+ *
+ * @param enter the words of a command that runs those behind it in the namespace; null where it cannot be entered.
+ */
+export async function runTool(enter: readonly string[] | null, command: readonly string[]): Promise<ToolOutput> {
+  if (enter === null) return { output: null, missing: false, waited: 0 };
   const asked = performance.now();
   return slots.run(async () => {
     const waited = performance.now() - asked;
-    return { ...(await run(command)), waited };
+    return { ...(await run([...enter, ...command])), waited };
   });
 }
 
