@@ -2,13 +2,16 @@
  * The built command: what it takes, what it says, and how it ends. Live capture is in lab/.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { IcmpEvent } from '../src/event.ts';
+import type { SavedSocket, Snapshot } from '../src/host/snapshot.ts';
+import schema from '../src/snapshot.schema.json' with { type: 'json' };
 import { CLI, FIXTURES, run, udpicmpWatch, type Finished } from './command.ts';
 import { eventually, LabProcess } from './lab/network.ts';
 
@@ -102,6 +105,12 @@ describe('a wrong command line: one line, status 2, and nothing is begun', () =>
     [['-tttttt', '-r', CODES], /at most five times/],
     [['--json', '--plain', '-r', CODES], /'--plain' cannot be used with option '--json'/],
     [['--oneline', '--json', '-r', CODES], /'--oneline' cannot be used with option '--json'/],
+    [['--netns', 'bogus', '-r', CODES], /'bogus' is invalid.*all, self/],
+    [['--sockets'], /argument missing/],
+    [['--sockets', '', '-r', CODES], /an empty name/],
+    [['sockets', '--netns', 'bogus'], /'bogus' is invalid.*all, self/],
+    [['sockets', '--frobnicate'], /unknown option '--frobnicate'/],
+    [['sockets', 'icmp'], /too many arguments for 'sockets'/],
   ])('%j', (args, message) => {
     const { stdout, stderr, status } = udpicmpWatch(args);
     expectOneLine(stderr, message);
@@ -343,6 +352,172 @@ describe('whoever reads standard output', () => {
     const { stdout, stderr, status } = shell('f=$1; shift; watch -r "$f" "$@" | (sleep 1; cat)', path, ...args);
     expect(stdout.split('\n')).toHaveLength(2 * events + 1);
     expect([stderr, status]).toEqual([`udpicmp-watch: ${events} events shown, 0 attributed to a socket\n`, 0]);
+  });
+});
+
+describe('sockets: a snapshot', () => {
+  const validate = new Ajv2020({ allowUnionTypes: true }).compile<Snapshot>(schema);
+
+  function snapshotIn(text: string): Snapshot {
+    const snapshot: unknown = JSON.parse(text);
+    if (!validate(snapshot)) expect.fail(JSON.stringify(validate.errors));
+    return snapshot;
+  }
+
+  test('on standard output, one line by its schema, of all namespaces that there are', () => {
+    const { stdout, stderr, status } = udpicmpWatch(['sockets']);
+    expect(status).toBe(0);
+    // What may not be read is said: who is not root cannot look into every process.
+    expect(stderr).toMatch(/^(?:udpicmp-watch: \d+ processes are in network namespaces [^\n]+\n)?$/);
+    expect(stdout.split('\n')).toHaveLength(2);
+    const { v, host, time, namespaces } = snapshotIn(stdout);
+    expect([v, host]).toEqual([1, hostname()]);
+    expect(Math.abs(Date.parse(time) - Date.now())).toBeLessThan(60_000);
+    expect(namespaces[0]!.netns).toBe(Number(/\d+/.exec(readlinkSync('/proc/self/ns/net'))![0]));
+  });
+
+  test('--netns self: its own alone', () => {
+    const { stdout, stderr, status } = udpicmpWatch(['sockets', '--netns', 'self']);
+    expect([stderr, status]).toEqual(['', 0]);
+    const { unreadable, namespaces } = snapshotIn(stdout);
+    expect([unreadable, namespaces.length]).toEqual([null, 1]);
+  });
+
+  test('into a full disk: one line, status 1; into a pipe that is closed: quiet', () => {
+    const full = shell('watch sockets --netns self > /dev/full');
+    expectOneLine(full.stderr, /standard output: .*no space left/);
+    expect(full.status).toBe(1);
+    // The pipe is closed before anything is written.
+    expect(shell('watch sockets --netns self | true')).toMatchObject({ stderr: '', status: 0 });
+  });
+
+  test('--help tells of it, and of its options', () => {
+    expect(udpicmpWatch(['--help']).stdout).toMatch(/^ {2}sockets /m);
+    expect(udpicmpWatch(['sockets', '--help'])).toMatchObject({
+      stdout: expect.stringContaining('--netns') as string,
+      status: 0,
+    });
+  });
+});
+
+describe('--sockets FILE', () => {
+  const connected: SavedSocket = {
+    inode: 7,
+    state: 'connected',
+    family: 4,
+    local: '192.0.2.10:40000',
+    remote: '198.51.100.20:9999',
+    device: '',
+    uid: 0,
+    user: 'root',
+    recverr: false,
+    v6only: null,
+    processes: [
+      {
+        pid: 4711,
+        fd: 3,
+        comm: 'gateway',
+        exe: null,
+        cmdline: null,
+        started: null,
+        container: null,
+        runtime: null,
+        unit: null,
+      },
+    ],
+  };
+  const snapshot: Snapshot = {
+    v: 1,
+    host: 'web-3',
+    time: '2026-11-23T17:01:14.075Z',
+    unreadable: 0,
+    unheld: '',
+    namespaces: [
+      {
+        netns: 5,
+        mount: null,
+        addresses: ['192.0.2.10'],
+        complete4: true,
+        complete6: true,
+        interfaces: {},
+        conntrack: [],
+        sockets: [connected],
+      },
+    ],
+  };
+  const saved = file('host.json', JSON.stringify(snapshot));
+
+  test('a replay is attributed by it', () => {
+    const { stdout, stderr, status } = udpicmpWatch(['--json', '--sockets', saved, '-r', CODES]);
+    const events = stdout
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as IcmpEvent & { host: unknown });
+    expect(events).toHaveLength(EVENTS);
+    for (const event of events) {
+      expect(event).toMatchObject({
+        host: 'web-3',
+        direction: 'in',
+        match: 'connected',
+        sockets: [{ inode: 7, netns: 5 }],
+      });
+    }
+    const outcomes = new Map(events.map(({ errno, outcome }) => [errno, outcome]));
+    expect(outcomes.get('ECONNREFUSED')).toBe('reported');
+    expect(outcomes.get('EOPNOTSUPP')).toBe('ignored');
+    expect(status).toBe(0);
+    expect(stderr).toBe(`udpicmp-watch: ${EVENTS} events shown, ${EVENTS} attributed to a socket\n`);
+  });
+
+  test('its processes can be selected', () => {
+    expect(udpicmpWatch(['--sockets', saved, '--pid', '4711', '-r', CODES]).stdout).toBe(
+      udpicmpWatch(['--sockets', saved, '-r', CODES]).stdout,
+    );
+    expect(udpicmpWatch(['--sockets', saved, '--comm', 'other', '-r', CODES]).stdout).toBe('');
+  });
+
+  test('one that was just made is read again', () => {
+    const made = shell(
+      'watch sockets --netns self > "$1" && watch --json --sockets "$1" -r "$2"',
+      join(directory, 'made.json'),
+      CODES,
+    );
+    expect(made.status).toBe(0);
+    for (const line of made.stdout.trimEnd().split('\n')) {
+      expect(JSON.parse(line)).toMatchObject({
+        host: hostname(),
+        outcome: 'unknown',
+        note: expect.stringContaining('others are not searched') as string,
+      });
+    }
+  });
+
+  test.each<[string, string, RegExp]>([
+    ['missing', join(directory, 'missing.json'), /ENOENT.*missing\.json/],
+    ['a directory', directory, /EISDIR/],
+    ['empty', file('empty.json', ''), /empty\.json: not JSON/],
+    ['a capture', CODES, /injected-codes\.pcap: not JSON/],
+    [
+      'other JSON',
+      file('other.json', '{"v":1}'),
+      /other\.json: it is not what udpicmp-watch sockets writes: .*required/,
+    ],
+    [
+      'of another version',
+      file('v2.json', JSON.stringify({ ...snapshot, v: 2 })),
+      /v2\.json: .*\/v must be equal to constant/,
+    ],
+    [
+      'with a name that steers the terminal',
+      file('\x1b[2J\u202e.json', JSON.stringify(snapshot).replace('"interfaces":{', '"interfaces":{"\\u001b[2J\\n":0')),
+      /\\x1b\[2J\\u\{202e\}\.json: .*\/\\x1b\[2J\\x0a must be array/,
+    ],
+  ])('%s: one line, status 1, nothing is shown', (_name, path, message) => {
+    const { stdout, stderr, status } = udpicmpWatch(['--sockets', path, '-r', CODES]);
+    expect(stderr).toMatch(/^udpicmp-watch: [^\n]+\n$/);
+    expect(stderr).toMatch(message);
+    expect(stderr).not.toMatch(/\bat .*:\d+:\d+\b/);
+    expect([stdout, status]).toEqual(['', 1]);
   });
 });
 

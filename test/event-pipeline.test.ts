@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import type { Attribution, HostAttribution, QuotedTuple } from '../src/correlate/attribute.ts';
 import type { Direction, IcmpEvent } from '../src/event.ts';
 import { ErrorsBetween, EventPipeline, type PipelineOptions } from '../src/event-pipeline.ts';
+import type { UdpTuple } from '../src/host/udp-tuple.ts';
 import type { CaptureInterface } from '../src/savefile/packet.ts';
 import type { Selection } from '../src/selection.ts';
 import { Output } from '../src/sink/output.ts';
@@ -14,6 +15,7 @@ const RAW = 101;
 
 const NOTHING_SELECTED: Selection = { hosts: [], ports: [], pids: [], comms: [], errnos: [] };
 const FOUND: Attribution = {
+  direction: 'in',
   errno: 'ECONNREFUSED',
   outcome: 'reported',
   match: 'connected',
@@ -25,13 +27,20 @@ const FOUND: Attribution = {
       local: '192.0.2.10:1',
       remote: '192.0.2.20:9999',
       uid: 0,
+      user: null,
       netns: null,
       recverr: null,
       processes: [],
     },
   ],
 };
-const NOT_FOUND: Attribution = { errno: 'ECONNREFUSED', outcome: 'no-socket', match: 'none', sockets: [] };
+const NOT_FOUND: Attribution = {
+  direction: 'in',
+  errno: 'ECONNREFUSED',
+  outcome: 'no-socket',
+  match: 'none',
+  sockets: [],
+};
 
 /** An IPv4 packet of 192.0.2.20 to 192.0.2.10: ICMP that quotes a datagram from `sport` to 9999. */
 function portUnreachable(sport: number, protocol = 17): Buffer {
@@ -52,7 +61,9 @@ function echoRequest(): Buffer {
 
 interface Shape extends Partial<Omit<PipelineOptions, 'attribution'>> {
   /** What a look-up of this tuple gives; without it nothing is looked up. */
-  lookUp?: (quoted: QuotedTuple, kind: 'in' | 'out') => Attribution | Promise<Attribution>;
+  lookUp?: HostAttribution['lookup'];
+  undoNat?: HostAttribution['undoNat'];
+  passesOn?: HostAttribution['passesOn'];
   direction?: Direction;
   printsCount?: boolean;
 }
@@ -65,7 +76,7 @@ class Bench {
   #written = '';
   #iface: CaptureInterface = { id: 0, name: 'eth0', linkType: RAW, snaplen: 0, nanosecondResolution: false };
 
-  constructor({ lookUp, direction = 'in', printsCount = false, ...options }: Shape = {}) {
+  constructor({ lookUp, undoNat, passesOn, direction = 'in', printsCount = false, ...options }: Shape = {}) {
     const write: Writable['_write'] = (octets: Buffer, _encoding, callback) => {
       this.#written += octets.toString();
       callback();
@@ -74,8 +85,9 @@ class Bench {
     const attribution = lookUp && {
       packetsArrived: () => {},
       directionOf: (): Direction => direction,
-      lookupIn: (quoted: QuotedTuple) => lookUp(quoted, 'in'),
-      lookupOut: (quoted: QuotedTuple) => lookUp(quoted, 'out'),
+      undoNat: undoNat ?? ((tuple: UdpTuple) => tuple),
+      passesOn: passesOn ?? (() => false),
+      lookup: lookUp,
     };
     this.pipeline = new EventPipeline({
       output: this.output,
@@ -344,10 +356,19 @@ test('errors that quote no UDP are for --all-icmp', () => {
 
 test('the event: what was in the packet, what was looked up, and for what', () => {
   const asked: unknown[] = [];
-  const bench = new Bench({ lookUp: (quoted, kind) => (asked.push([kind, quoted]), { ...FOUND, note: 'so it is' }) });
+  const bench = new Bench({
+    lookUp: (...question) => {
+      asked.push(question);
+      return { ...FOUND, note: 'so it is' };
+    },
+  });
   bench.errors(40_000);
   expect(asked).toEqual([
-    ['in', { version: 4, type: 3, code: 3, src: '192.0.2.10', sport: 40_000, dst: '192.0.2.20', dport: 9999 }],
+    [
+      { version: 4, type: 3, code: 3, src: '192.0.2.10', sport: 40_000, dst: '192.0.2.20', dport: 9999, octets: 8 },
+      'in',
+      'eth0',
+    ],
   ]);
   expect(bench.events).toEqual([
     {
@@ -355,7 +376,6 @@ test('the event: what was in the packet, what was looked up, and for what', () =
       nanoseconds: 500_000_000,
       nanosecondResolution: false,
       interface: 'eth0',
-      direction: 'in',
       icmp: {
         version: 4,
         type: 3,
@@ -373,10 +393,63 @@ test('the event: what was in the packet, what was looked up, and for what', () =
 });
 
 test('an error that this host sent is looked up as one', () => {
-  const kinds: string[] = [];
-  const bench = new Bench({ direction: 'out', lookUp: (_quoted, kind) => (kinds.push(kind), NOT_FOUND) });
+  const directions: Direction[] = [];
+  const bench = new Bench({
+    direction: 'out',
+    lookUp: (_quoted, direction) => (directions.push(direction), { ...NOT_FOUND, direction }),
+  });
   bench.errors(1);
-  expect(kinds).toEqual(['out']);
+  expect(directions).toEqual(['out']);
+});
+
+test('the direction is the one that the look-up found out, and NAT and the time of closing are its too', () => {
+  const nat = { src: '10.0.0.2', sport: 5, dst: '192.0.2.20', dport: 9999 };
+  const found: Attribution = { ...NOT_FOUND, match: 'closed', nat, closedMsAgo: 12 };
+  const bench = new Bench({ direction: 'forward', lookUp: () => found });
+  bench.errors(1);
+  expect(bench.events).toMatchObject([{ direction: 'in', match: 'closed', nat, closedMsAgo: 12, flow: { sport: 1 } }]);
+  // On the wire it was passing through: the kernel counted nothing in this namespace.
+  expect(bench.pipeline.counts.errorsAddressedHere).toMatchObject({ certain: 0, uncertain: 0 });
+});
+
+test('what is addressed here for another namespace’s sake is not held against the counters', () => {
+  for (const passedOn of [true, false]) {
+    const asked: UdpTuple[] = [];
+    const bench = new Bench({ lookUp: () => FOUND, passesOn: (tuple) => (asked.push(tuple), passedOn) });
+    Object.assign(bench.pipeline.counts.errorsAddressedHere.first, { from: 1, until: 2 });
+    bench.errors(7);
+    expect(bench.pipeline.counts.errorsAddressedHere.certain).toBe(passedOn ? 0 : 1);
+    const quoted = { version: 4, local: '192.0.2.10', localPort: 7, remote: '192.0.2.20', remotePort: 9999 };
+    expect(asked).toEqual([quoted]);
+  }
+});
+
+test('how much of the datagram is quoted is told', () => {
+  const asked: number[] = [];
+  const bench = new Bench({ lookUp: ({ octets }) => (asked.push(octets), FOUND) });
+  const short = portUnreachable(1).subarray(0, 52);
+  short.writeUInt16BE(52, 2);
+  bench.packet(short);
+  // Captured short: what was on the wire counts.
+  bench.packet(portUnreachable(2).subarray(0, 52));
+  expect(asked).toEqual([4, 8]);
+});
+
+test('copies on both sides of a router that does NAT are told by their tuple before it', () => {
+  const undone = { version: 4, local: '192.0.2.10', localPort: 7, remote: '192.0.2.20', remotePort: 9999 } as const;
+  const undoNat = (tuple: UdpTuple): UdpTuple => (tuple.localPort < 3 ? undone : tuple);
+  const withoutIdentification = (sport: number): Buffer => {
+    const packet = portUnreachable(sport);
+    packet.writeUInt16BE(0, 4);
+    return packet;
+  };
+  const bench = new Bench({ lookUp: () => FOUND, undoNat, once: true });
+  bench.pipeline.beginChunk();
+  bench.packet(withoutIdentification(1), RAW, 'eth0');
+  bench.packet(withoutIdentification(2), RAW, 'eth1');
+  bench.packet(withoutIdentification(3), RAW, 'eth1');
+  bench.pipeline.endChunk();
+  expect(bench.events.map(({ interfaces }) => interfaces)).toEqual([['eth0', 'eth1'], ['eth1']]);
 });
 
 test('without ports there is nothing to look up', () => {

@@ -3,7 +3,7 @@ import type { IcmpEvent, SocketIdentity } from '../src/event.ts';
 import { formatIpv6 } from '../src/decode/octets.ts';
 import { canonicalAddress, selects, type Selection } from '../src/selection.ts';
 
-const PROCESS = { fd: 3, exe: null, cmdline: null, started: null, container: null, unit: null };
+const PROCESS = { fd: 3, exe: null, cmdline: null, started: null, container: null, runtime: null, unit: null };
 const SOCKET: SocketIdentity = {
   inode: 1,
   state: 'connected',
@@ -11,6 +11,7 @@ const SOCKET: SocketIdentity = {
   local: '192.0.2.10:40000',
   remote: '198.51.100.20:9999',
   uid: 0,
+  user: null,
   netns: null,
   recverr: null,
   processes: [],
@@ -70,6 +71,15 @@ test.each<[string, Partial<Selection>, boolean]>([
   ],
 ])('%s', (_name, selection, expected) => {
   expect(select(selection, EVENT)).toBe(expected);
+});
+
+test('the tuple that the socket has behind NAT is its tuple too', () => {
+  const event = { ...EVENT, nat: { src: '10.0.0.2', sport: 5000, dst: '10.0.0.80', dport: 80 } };
+  for (const hosts of [['10.0.0.2'], ['10.0.0.80'], ['192.0.2.10']]) expect(select({ hosts }, event)).toBe(true);
+  for (const ports of [[5000], [80], [40_000]]) expect(select({ ports }, event)).toBe(true);
+  expect(select({ hosts: ['10.0.0.3'] }, event)).toBe(false);
+  expect(select({ ports: [81] }, event)).toBe(false);
+  expect(select({ hosts: ['10.0.0.2'], ports: [9999] }, event)).toBe(true);
 });
 
 test.each<[string, Partial<Selection>]>([

@@ -179,8 +179,8 @@ export class ProcessTable {
   /** Finds out who holds the socket, as far as that costs little, for when it is closed. */
   learn(inode: number, since: number): void {
     if (this.#remembered.has(inode) || this.#unlearnable.has(inode) || this.known(inode, since) !== null) return;
-    // Where a holder is known, its identity is being read, and there in the next round.
-    if (this.#scans.latest?.value.holders.has(inode) === true) return;
+    // Where a holder is known, its identity is being read, and there in the next round; where nobody was looked for, too.
+    if (this.#scans.latest?.value.holders.has(inode) === true || this.#lookedAt < since) return;
     if (this.#unlearnable.size < MAX_REMEMBERED) this.#unlearnable.add(inode);
   }
 

@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { copyKey, Duplicates } from '../../src/correlate/duplicates.ts';
 import { ipOffset } from '../../src/decode/link.ts';
 import { isMalformed } from '../../src/decode/octets.ts';
-import { decodePacket, findIcmp } from '../../src/decode/packet.ts';
+import { decodePacket, findIcmp, type IcmpPacket } from '../../src/decode/packet.ts';
+import type { UdpTuple } from '../../src/host/udp-tuple.ts';
 import { SavefileReader } from '../../src/savefile/reader.ts';
 import { FIXTURES } from '../command.ts';
 
@@ -13,17 +14,29 @@ interface Sighting {
   seconds: number;
 }
 
+interface Shape {
+  undoNat?: (tuple: UdpTuple) => UdpTuple;
+  /** As if a router had set the identification of the packets to 0. */
+  withoutIdentification?: boolean;
+}
+
 /** The ICMP errors of a fixture; where it records no names, LINUX_SLL2's interface index stands for them. */
-function sightings(name: string): Sighting[] {
+function sightings(
+  name: string,
+  { undoNat = (tuple) => tuple, withoutIdentification = false }: Shape = {},
+): Sighting[] {
   const found: Sighting[] = [];
   const reader = new SavefileReader({
     packet({ bytes, offset, caplen, iface, seconds, nanoseconds }) {
       const end = offset + caplen;
       if (findIcmp(bytes, offset, end, iface.linkType, true) === -1) return;
-      const packet = decodePacket(bytes, ipOffset(bytes, offset, end, iface.linkType), end);
-      if (isMalformed(packet)) return;
+      const decoded = decodePacket(bytes, ipOffset(bytes, offset, end, iface.linkType), end);
+      if (isMalformed(decoded)) return;
+      const packet: IcmpPacket = withoutIdentification
+        ? { ...decoded, ip: { ...decoded.ip, identification: 0 } }
+        : decoded;
       const interfaceName = iface.name ?? String(bytes[offset + 7]);
-      found.push({ key: copyKey(bytes, packet), interfaceName, seconds: seconds + nanoseconds / 1e9 });
+      found.push({ key: copyKey(bytes, packet, undoNat), interfaceName, seconds: seconds + nanoseconds / 1e9 });
     },
   });
   reader.push(readFileSync(FIXTURES + name));
@@ -51,6 +64,22 @@ describe('copies of a packet', () => {
     expect(packets.length).toBeGreaterThan(1);
     expect(events).toHaveLength(packets.length / 2);
     for (const interfaces of events) expect(new Set(interfaces).size).toBe(2);
+  });
+
+  test('behind MASQUERADE, without an identification: told by what conntrack says', () => {
+    const shape = { withoutIdentification: true };
+    const name = 'nat-masquerade-two-interfaces.pcapng';
+    const packets = sightings(name, shape);
+    expect(eventsOf(packets)).toHaveLength(packets.length);
+    const inside = {
+      version: 4,
+      local: '203.0.113.2',
+      localPort: 40_000,
+      remote: '192.0.2.20',
+      remotePort: 9999,
+    } as const;
+    const undoNat = (tuple: UdpTuple): UdpTuple => (tuple.local === '192.0.2.1' ? inside : tuple);
+    expect(eventsOf(sightings(name, { ...shape, undoNat }))).toHaveLength(packets.length / 2);
   });
 
   test.each(['port-unreachable-sll2.pcap', 'port-unreachable-v6-sll2.pcap', 'injected-codes.pcap'])(

@@ -1,9 +1,7 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readSocketTable, SocketTable, type UdpSocket } from '../../src/host/socket-table.ts';
+import { SocketTable, socketTableOf, type UdpSocket } from '../../src/host/socket-table.ts';
 import { inodeOf, openUdp } from './udp-sockets.ts';
 
 const SNAPSHOT = 'fixtures/proc-every-kind/net';
@@ -11,13 +9,17 @@ const LINE =
   ' 7030: 020200C0:1388 010200C0:0035 01 00000000:00000000 00:00000000 00000000     0        0 187433 2 000000006af87a75 0        ';
 const NOTHING = Buffer.alloc(0);
 
+function readTable(netDirectory: string): SocketTable {
+  return new SocketTable(readFileSync(`${netDirectory}/udp`), readFileSync(`${netDirectory}/udp6`));
+}
+
 function tableOf(v4: string, v6 = ''): SocketTable {
   return new SocketTable(Buffer.from(v4, 'latin1'), Buffer.from(v6, 'latin1'), false, true);
 }
 
 describe('a snapshot', () => {
-  test('gives every socket of both files', async () => {
-    const table = (await readSocketTable(SNAPSHOT))!;
+  test('gives every socket of both files', () => {
+    const table = readTable(SNAPSHOT);
     expect(table.size).toBe(12);
     expect(table.cut).toBe(false);
     const seen = [...table].map(({ family, local, localPort, remote, remotePort, connected, inode }) =>
@@ -39,8 +41,8 @@ describe('a snapshot', () => {
     ]);
   });
 
-  test('is looked up by both ports', async () => {
-    const table = (await readSocketTable(SNAPSHOT))!;
+  test('is looked up by both ports', () => {
+    const table = readTable(SNAPSHOT);
     const inodes = (localPort: number, remotePort: number): number[] =>
       table.socketsFor(localPort, remotePort).map(({ inode }) => inode);
     expect(inodes(5000, 53).toSorted()).toEqual([187433, 187434, 187435, 187436]);
@@ -49,15 +51,34 @@ describe('a snapshot', () => {
     expect(inodes(5006, 53)).toEqual([]);
   });
 
-  test('without udp6 has no v6 sockets; without udp it is none', async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'net-'));
-    try {
-      expect(await readSocketTable(directory)).toBeNull();
-      writeFileSync(`${directory}/udp`, readFileSync(`${SNAPSHOT}/udp`));
-      expect((await readSocketTable(directory))?.size).toBe(5);
-    } finally {
-      rmSync(directory, { recursive: true });
+  test('without udp6 has no v6 sockets; without udp it is none', () => {
+    const bytes = readFileSync(`${SNAPSHOT}/udp`);
+    expect(socketTableOf(null, { bytes, cut: false })).toBeNull();
+    expect(socketTableOf({ bytes, cut: false }, null)).toMatchObject({ size: 5, cut: false, octets: bytes.length });
+    expect(socketTableOf({ bytes, cut: true }, null)!.cut).toBe(true);
+    expect(socketTableOf({ bytes, cut: false }, { bytes: NOTHING, cut: true })!.cut).toBe(true);
+  });
+
+  test('tells the socket that is connected with a tuple, and no other', () => {
+    const table = readTable(SNAPSHOT);
+    const v4 = { version: 4, local: '192.0.2.2', localPort: 5000, remote: '192.0.2.1', remotePort: 53 } as const;
+    expect(table.connectedSocket(v4)?.inode).toBe(187433);
+    expect(table.connectedSocket({ ...v4, localPort: 5001 })?.inode).toBe(187437);
+    const v6 = { version: 6, local: '2001:db8::2', localPort: 5003, remote: '2001:db8::1', remotePort: 53 } as const;
+    expect(table.connectedSocket(v6)?.inode).toBe(187439);
+    for (const change of [{ local: '192.0.2.3' }, { remote: '192.0.2.9' }, { remotePort: 54 }, { localPort: 5004 }]) {
+      expect(table.connectedSocket({ ...v4, ...change })).toBeNull();
     }
+    // 5004 is bound to no address, and has no peer.
+    const unconnected = { version: 4, local: '0.0.0.0', localPort: 5004, remote: '0.0.0.0', remotePort: 0 } as const;
+    expect(table.connectedSocket(unconnected)).toBeNull();
+  });
+
+  test('never denies an inode that it has', () => {
+    const table = readTable(SNAPSHOT);
+    for (const { inode } of table) expect(table.hasInode(inode)).toBe(true);
+    expect(table.hasInode(18743)).toBe(false);
+    expect(table.hasInode(999_999)).toBe(false);
   });
 });
 
@@ -119,7 +140,7 @@ describe('the running kernel', () => {
       connected6: await openUdp('udp6', { connect: { port: peer.port, address: '::1' } }),
       mapped: await openUdp('udp6', { connect: { port: peer.port, address: '::ffff:127.0.0.1' } }),
     };
-    const table = (await readSocketTable('/proc/net'))!;
+    const table = readTable('/proc/net');
     const shown = Object.entries(sockets).map(([name, { socket, port }]) => {
       const line = [...table].find(({ inode }) => inode === inodeOf(socket));
       expect(line?.localPort).toBe(port);

@@ -82,7 +82,7 @@ describeLab('a socket that is gone', () => {
     const send = (): Promise<UdpClient> => lab.udpClient(peer, { dst: HOST, dport: PORT, connect: false, hold: 1 });
     const server = await lab.udpEcho(host, '0.0.0.0', PORT, 'metricsd');
     // The tool looks at the sockets many times a second; nothing shows from outside that it has.
-    await delay(500);
+    await delay(2_000);
     await server.stop('SIGKILL');
     await send();
     const gone = await watch.until((self) => self.json<JsonEvent>()[0]);

@@ -9,7 +9,8 @@ const PROCESS: ProcessIdentity = {
   exe: '/opt/gateway',
   cmdline: '/opt/gateway -c gw.toml',
   started: '2026-11-20T08:12:09Z',
-  container: 'c0ffee',
+  container: null,
+  runtime: null,
   unit: 'gateway.service',
 };
 const SOCKET: SocketIdentity = {
@@ -19,6 +20,7 @@ const SOCKET: SocketIdentity = {
   local: '192.0.2.10:40000',
   remote: '192.0.2.20:9999',
   uid: 33,
+  user: 'www-data',
   netns: null,
   recverr: null,
   processes: [PROCESS],
@@ -54,6 +56,7 @@ function second(changes: Partial<IcmpEvent>, verbose = false): string {
 
 const UNCONNECTED: SocketIdentity = { ...SOCKET, state: 'unconnected' };
 const ORPHAN: SocketIdentity = { ...SOCKET, processes: [] };
+const NAT = { src: '10.0.0.2', sport: 5000, dst: '10.0.0.80', dport: 80 };
 
 test.each<[string, Partial<IcmpEvent>, string]>([
   ['reported', {}, 'ECONNREFUSED → gateway[4711] fd 7, connected: its next call fails'],
@@ -88,9 +91,29 @@ test.each<[string, Partial<IcmpEvent>, string]>([
     'no errno → gateway[4711] fd 7, connected: the kernel tells no socket',
   ],
   [
+    'ignored, since too little is quoted',
+    { outcome: 'ignored', isDropped: true, note: 'too short' },
+    'ECONNREFUSED → gateway[4711] fd 7, connected: the kernel tells no socket (too short)',
+  ],
+  [
     'no socket, with a note',
     { outcome: 'no-socket', match: 'none', sockets: [], note: 'closed 12 ms ago' },
     'ECONNREFUSED → no socket here has it now (closed 12 ms ago)',
+  ],
+  [
+    'no socket, but one that is remembered',
+    { outcome: 'no-socket', match: 'closed', closedMsAgo: 12 },
+    'ECONNREFUSED → closed: gateway[4711] fd 7 had it, last seen 12 ms ago',
+  ],
+  [
+    'closed long ago, by nobody knows whom',
+    { outcome: 'no-socket', match: 'closed', closedMsAgo: 4_250, sockets: [ORPHAN] },
+    'ECONNREFUSED → closed: a socket of uid 33 without a known process had it, last seen 4.3 s ago',
+  ],
+  [
+    'closed, with a note',
+    { outcome: 'no-socket', match: 'closed', closedMsAgo: 0, note: 'so it is' },
+    'ECONNREFUSED → closed: gateway[4711] fd 7 had it, last seen 0 ms ago (so it is)',
   ],
   ['not local', { outcome: 'not-local', match: 'none', sockets: [] }, 'ECONNREFUSED → not sent from here'],
   [
@@ -103,11 +126,36 @@ test.each<[string, Partial<IcmpEvent>, string]>([
     { direction: 'out', outcome: 'not-local', match: 'wildcard' },
     'ECONNREFUSED → sent by this host: gateway[4711] fd 7 listens there now',
   ],
+  [
+    'sent by this host, and the port was held before',
+    { direction: 'out', outcome: 'not-local', match: 'closed', closedMsAgo: 999 },
+    'ECONNREFUSED → sent by this host: gateway[4711] fd 7 had the port, last seen 999 ms ago',
+  ],
+  [
+    'sent by this host, with a note',
+    { direction: 'out', outcome: 'not-local', match: 'none', sockets: [], note: 'so it is' },
+    'ECONNREFUSED → sent by this host: nothing here listens there now (so it is)',
+  ],
+  [
+    'forwarded',
+    { direction: 'forward', outcome: 'not-local', match: 'none', sockets: [] },
+    'ECONNREFUSED → not sent from here',
+  ],
   ['unknown', { outcome: 'unknown', match: null, note: 'a replay' }, 'ECONNREFUSED → unknown: a replay'],
   [
     'a socket that no process holds',
     { sockets: [ORPHAN] },
     'ECONNREFUSED → a socket of uid 33 without a known process, connected: its next call fails',
+  ],
+  [
+    'a process in a container',
+    { sockets: [{ ...SOCKET, processes: [{ ...PROCESS, container: 'c0ffee' }] }] },
+    'ECONNREFUSED → gateway[4711] fd 7 in container c0ffee, connected: its next call fails',
+  ],
+  [
+    'a process in a container of a runtime that is known',
+    { sockets: [{ ...SOCKET, processes: [{ ...PROCESS, container: 'c0ffee', runtime: 'podman' }] }] },
+    'ECONNREFUSED → gateway[4711] fd 7 in podman c0ffee, connected: its next call fails',
   ],
   [
     'a process without a name',
@@ -116,6 +164,15 @@ test.each<[string, Partial<IcmpEvent>, string]>([
   ],
 ])('%s', (_name, changes, expected) => {
   expect(second(changes)).toBe(`${TUPLE}  ${expected}`);
+});
+
+test('behind NAT: the tuple that the socket has, then the one on the wire', () => {
+  const wire = 'NAT of 10.0.0.2:5000 > 10.0.0.80:80';
+  expect(second({ nat: NAT })).toBe(
+    `${TUPLE} (${wire})  ECONNREFUSED → gateway[4711] fd 7, connected: its next call fails`,
+  );
+  const nat = { src: '2001:db8::2', sport: 1, dst: '2001:db8::80', dport: 0 };
+  expect(second({ nat })).toContain(`${TUPLE} (NAT of [2001:db8::2]:1 > [2001:db8::80]:0)  ECONNREFUSED`);
 });
 
 test('seen on one interface says nothing, on several all of them', () => {
@@ -144,13 +201,23 @@ test.each<[string, IcmpEvent['flow'], string]>([
   expect(second({ flow: flow! })).toMatch(`${expected}  ECONNREFUSED`);
 });
 
-test('-v tells what is known of the process, and no more', () => {
-  const known = 'uid 33, gateway.service, container c0ffee, since 2026-11-20T08:12:09Z, /opt/gateway -c gw.toml';
-  expect(second({}, true)).toBe(
-    `${TUPLE}  ECONNREFUSED → gateway[4711] fd 7 {${known}}, connected: its next call fails`,
-  );
-  const processes = [{ ...PROCESS, cmdline: null, started: null, container: null, unit: null }];
-  expect(second({ sockets: [{ ...SOCKET, processes }] }, true)).toContain('fd 7 {uid 33}, connected');
+describe('-v tells what is known of the process, and no more', () => {
+  test.each<[string, Partial<SocketIdentity>, Partial<ProcessIdentity>, string, string]>([
+    ['most', {}, {}, '', 'user www-data, gateway.service, since 2026-11-20T08:12:09Z, /opt/gateway -c gw.toml'],
+    [
+      'everything',
+      { device: 'eth0', netns: 4_026_532_000 },
+      { container: 'c0ffee', runtime: 'docker' },
+      ' in docker c0ffee',
+      'user www-data, device eth0, netns 4026532000, gateway.service, since 2026-11-20T08:12:09Z, /opt/gateway -c gw.toml',
+    ],
+    ['nothing', { user: null }, { cmdline: null, started: null, unit: null }, '', 'uid 33'],
+  ])('%s', (_name, socket, process, place, details) => {
+    const sockets = [{ ...SOCKET, ...socket, processes: [{ ...PROCESS, ...process }] }];
+    expect(second({ sockets }, true)).toBe(
+      `${TUPLE}  ECONNREFUSED → gateway[4711] fd 7${place} {${details}}, connected: its next call fails`,
+    );
+  });
 });
 
 describe('the layouts', () => {
@@ -175,11 +242,11 @@ test.each([
   ['names in any script', 'größe-日本-😀', 'größe-日本-😀'],
 ])('hostile names: %s', (_name, hostile, escaped) => {
   const process = { ...PROCESS, comm: hostile, cmdline: hostile, unit: hostile, container: hostile, exe: hostile };
-  const sockets = [{ ...SOCKET, processes: [process] }];
+  const sockets = [{ ...SOCKET, user: hostile, device: hostile, processes: [process] }];
   const line = second({ sockets, note: hostile, interfaces: ['eth0', hostile] }, true);
   expect(line).toBe(
-    `${TUPLE}  ECONNREFUSED → ${escaped}[4711] fd 7 {uid 33, ${escaped}, container ${escaped}, ` +
-      `since 2026-11-20T08:12:09Z, ${escaped}}, connected: its next call fails (${escaped}) (seen on eth0, ${escaped})`,
+    `${TUPLE}  ECONNREFUSED → ${escaped}[4711] fd 7 in container ${escaped} ` +
+      `{user ${escaped}, device ${escaped}, ${escaped}, since 2026-11-20T08:12:09Z, ${escaped}}, connected: its next call fails (${escaped}) (seen on eth0, ${escaped})`,
   );
   // oxlint-disable-next-line no-control-regex -- they are what is looked for
   expect(line).not.toMatch(/[\x00-\x1f\x7f-\x9f]|\p{Cf}|\p{Cs}/u);

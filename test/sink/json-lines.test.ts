@@ -76,6 +76,7 @@ const PROCESS: ProcessIdentity = {
   cmdline: '/opt/gateway -c /etc/gw.toml',
   started: '2026-11-20T08:12:09Z',
   container: null,
+  runtime: null,
   unit: 'gateway.service',
 };
 const SOCKET: SocketIdentity = {
@@ -85,6 +86,7 @@ const SOCKET: SocketIdentity = {
   local: '172.16.0.62:62651',
   remote: '172.16.0.46:29999',
   uid: 0,
+  user: 'root',
   netns: 4_026_531_840,
   recverr: false,
   processes: [PROCESS],
@@ -111,9 +113,9 @@ test('the event that the documentation shows, key by key', () => {
       '"flow":{"protocol":"udp","src":"172.16.0.62","sport":62651,"dst":"172.16.0.46","dport":29999,"ipId":27828},' +
       '"errno":"ECONNREFUSED","outcome":"reported","match":"connected",' +
       '"sockets":[{"inode":34876,"state":"connected","family":4,' +
-      '"local":"172.16.0.62:62651","remote":"172.16.0.46:29999","uid":0,"netns":4026531840,"recverr":false,' +
+      '"local":"172.16.0.62:62651","remote":"172.16.0.46:29999","uid":0,"user":"root","netns":4026531840,"recverr":false,' +
       '"processes":[{"pid":1285966,"fd":7,"comm":"gateway","exe":"/opt/gateway","cmdline":"/opt/gateway -c /etc/gw.toml",' +
-      '"started":"2026-11-20T08:12:09Z","container":null,"unit":"gateway.service"}]}],' +
+      '"started":"2026-11-20T08:12:09Z","container":null,"runtime":null,"unit":"gateway.service"}]}],' +
       '"count":4}',
   );
   expectValid(lineOf(EVENT));
@@ -179,6 +181,35 @@ test.each<[string, IcmpEvent, Record<string, unknown>]>([
     { ...EVENT, interfaces: ['eth0', 'br0'] },
     { interface: 'eth0', interfaces: ['eth0', 'br0'] },
   ],
+  [
+    'behind NAT, closed, in a container, bound to a device, of a user without a name',
+    {
+      ...EVENT,
+      outcome: 'no-socket',
+      match: 'closed',
+      closedMsAgo: 0,
+      nat: { src: '2001:db8::2', sport: 0, dst: '2001:db8::80', dport: 65_535 },
+      sockets: [
+        {
+          ...SOCKET,
+          device: 'eth0',
+          user: null,
+          recverr: true,
+          processes: [{ ...PROCESS, container: '0123456789ab', runtime: 'cri-o' }],
+        },
+      ],
+    },
+    {
+      outcome: 'no-socket',
+      match: 'closed',
+      closedMsAgo: 0,
+      nat: { src: '2001:db8::2', sport: 0, dst: '2001:db8::80', dport: 65_535 },
+      sockets: [
+        { device: 'eth0', user: null, recverr: true, processes: [{ container: '0123456789ab', runtime: 'cri-o' }] },
+      ],
+    },
+  ],
+  ['queued', { ...EVENT, outcome: 'queued', match: 'wildcard' }, { outcome: 'queued', match: 'wildcard' }],
   ['a time that RFC 3339 cannot write', { ...EVENT, seconds: 1e12 }, { time: null }],
 ])('valid, and as it came: %s', (_name, event, expected) => {
   const line = lineOf(event);
@@ -206,7 +237,7 @@ function hostileEvent(text: string): IcmpEvent {
     interface: text,
     interfaces: [text, text],
     note: text,
-    sockets: [{ ...SOCKET, processes: [process] }],
+    sockets: [{ ...SOCKET, device: text, user: text, processes: [process] }],
   };
 }
 
