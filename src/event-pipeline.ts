@@ -4,7 +4,8 @@
  * Packets come synchronously and their bytes are gone when the call returns; a look-up on the host may take
  * longer. Events wait for theirs in a bounded queue and leave it in the order in which they came.
  */
-import type { Attribution, HostAttribution } from './correlate/attribute.ts';
+import type { HostAttribution } from './correlate/attribute.ts';
+import type { Attribution } from './correlate/attribution.ts';
 import { copyKey, Duplicates } from './correlate/duplicates.ts';
 import { FlowCounts } from './correlate/flow-counts.ts';
 import { errnoFor } from './correlate/verdict.ts';

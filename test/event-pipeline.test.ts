@@ -1,7 +1,8 @@
 import { Writable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import type { Attribution, HostAttribution, QuotedTuple } from '../src/correlate/attribute.ts';
+import type { HostAttribution } from '../src/correlate/attribute.ts';
+import type { Attribution, QuotedTuple } from '../src/correlate/attribution.ts';
 import type { Direction, IcmpEvent } from '../src/event.ts';
 import { ErrorsBetween, EventPipeline, type PipelineOptions } from '../src/event-pipeline.ts';
 import type { UdpTuple } from '../src/host/udp-tuple.ts';

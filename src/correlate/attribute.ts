@@ -9,62 +9,27 @@
  * Host state is read beside the stream (HostView): what is not at hand is waited for, and then all is tried again.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Direction, Match, NatTuple, Outcome, ProcessIdentity, SocketIdentity } from '../event.ts';
+import type { Direction, ProcessIdentity, SocketIdentity } from '../event.ts';
 import type { HostView, NamespaceView, SocketSource } from '../host/host-view.ts';
 import type { SocketOptions } from '../host/socket-options.ts';
 import type { UdpSocket } from '../host/socket-table.ts';
 import { Turns } from '../host/bounds.ts';
 import { endpoint } from '../host/snapshot.ts';
 import { isLoopback, reversed, tupleKey, type UdpTuple } from '../host/udp-tuple.ts';
+import {
+  attributionIn,
+  attributionOut,
+  OTHERS_SKIPPED,
+  unknown,
+  withNotes,
+  type Attribution,
+  type Found,
+  type QuotedTuple,
+} from './attribution.ts';
 import { eligibleSockets, lookup, type LookupResult } from './kernel-lookup.ts';
-import { errnoFor, verdict } from './verdict.ts';
-
-/** An ICMP error's type and code, and the addresses and ports of the datagram it quotes, as on the wire. */
-export interface QuotedTuple {
-  version: 4 | 6;
-  type: number;
-  code: number;
-  src: string;
-  sport: number;
-  dst: string;
-  dport: number;
-  /** Octets of the UDP datagram that are quoted. */
-  octets: number;
-}
-
-export interface Attribution {
-  /** With other network namespaces of the host counted as this host. */
-  direction: Direction;
-  /** What the kernel maps type and code to; null where to nothing. */
-  errno: string | null;
-  outcome: Outcome;
-  match: Match;
-  /** The kernel drops the error before it looks for a socket. */
-  isDropped?: true;
-  /** Where NAT was undone. */
-  nat?: NatTuple;
-  /** With match `closed`: milliseconds since the socket was last seen. */
-  closedMsAgo?: number;
-  /** Several where nothing shows which of them the kernel chose. */
-  sockets: SocketIdentity[];
-  /** What could not be found out, and why. */
-  note?: string;
-}
 
 /** Whose socket is looked for: whoever sent the quoted datagram, or whoever it was for. */
 type Role = 'sender' | 'receiver';
-
-/** The socket that was found, before type and code are considered. */
-interface Found {
-  match: Match;
-  /** Where it differs from what the verdict on `match` gives. */
-  outcome?: Outcome;
-  sockets: SocketIdentity[];
-  /** The tuple that the socket has, where it is not the one on the wire. */
-  socketTuple?: UdpTuple;
-  closedMsAgo?: number;
-  note?: string;
-}
 
 interface Question {
   readonly role: Role;
@@ -126,8 +91,6 @@ const OPTIONS_AFTER = 150;
  * be there: conntrack keeps an entry for many seconds, and gives its tuples to no other flow meanwhile.
  */
 const ROUTE_FOR = 5_000;
-/** icmp_socket_deliver (net/ipv4/icmp.c) and icmpv6_notify (net/ipv6/icmp.c) want so many octets behind the quoted IP header. */
-const UDP_HEADER = 8;
 /** Candidates that are named. */
 const MAX_CANDIDATES = 64;
 /** Namespaces that an error is followed through. */
@@ -141,15 +104,9 @@ const TOO_SLOW = unknown(`it could not be looked up within ${GIVE_UP_AFTER / 100
 const ENDED = unknown('the watch ended before it was looked up');
 const ADDRESSES_UNKNOWN = 'whether the address is one of this host could not be found out';
 const ADDRESSES_UNREADABLE = unknown(ADDRESSES_UNKNOWN);
-const OTHERS_SKIPPED = unknown(
-  'the quoted source is not an address of this network namespace; others are not searched (--netns self)',
-);
 const NAT_UNKNOWN = 'NAT is not undone: conntrack cannot be read';
 const MAYBE_V6_ONLY = 'or nobody, if the socket is IPV6_V6ONLY';
 const SEVERAL_NAMESPACES = 'several network namespaces have the address, and which of them sent it cannot be seen';
-const SOME_RECVERR = 'those with IP_RECVERR also have it in their error queue';
-const TOO_SHORT = 'the kernel drops an error that quotes less than a UDP header';
-const PMTU_DISCOVERY = 'or only the path MTU changes, if the socket has IP_PMTUDISC_DONT, which cannot be seen';
 
 /** What a host knows of the sockets behind ICMP errors. Never throws for what it lacks. */
 export class HostAttribution {
@@ -576,18 +533,9 @@ export class HostAttribution {
   }
 }
 
-function unknown(note: string): Found {
-  return { match: null, sockets: [], note };
-}
-
 /** With the tuple that the socket has, where that is not the one on the wire. */
 function at({ tuple }: Place, question: Question, found: Found): Found {
   return tupleKey(tuple) === tupleKey(question.tuple) ? found : { ...found, socketTuple: tuple };
-}
-
-function withNotes(found: Found, notes: readonly string[]): Found {
-  if (notes.length === 0) return found;
-  return { ...found, note: [...(found.note === undefined ? [] : [found.note]), ...notes].join('; ') };
 }
 
 /** The address is nowhere on this host; but perhaps where it may not be looked for. */
@@ -625,53 +573,6 @@ function isHeldConnection({ match, sockets }: Found): boolean {
 
 function isOpen({ match }: Found): boolean {
   return match === 'connected' || match === 'bound' || match === 'wildcard';
-}
-
-function attributionIn({ version, type, code, octets }: QuotedTuple, direction: Direction, found: Found): Attribution {
-  const { match, sockets, socketTuple, closedMsAgo } = found;
-  const withRecverr = sockets.filter(({ recverr }) => recverr === true).length;
-  const { errno, outcome } = verdict(version, type, code, match, sockets.length > 0 && withRecverr === sockets.length);
-  const notes: string[] = [];
-  if (errno !== null && withRecverr > 0 && withRecverr < sockets.length) notes.push(SOME_RECVERR);
-  if (errno === 'EMSGSIZE' && (outcome === 'reported' || outcome === 'queued')) notes.push(PMTU_DISCOVERY);
-  const isDropped = octets < UDP_HEADER && outcome !== 'unknown' && outcome !== 'no-socket';
-  if (isDropped) notes.push(TOO_SHORT);
-  const { note } = withNotes(found, notes);
-  return {
-    direction,
-    errno,
-    outcome: found.outcome ?? (isDropped ? 'ignored' : outcome),
-    ...(isDropped && { isDropped }),
-    match,
-    ...(socketTuple !== undefined && { nat: natTuple(socketTuple) }),
-    ...(closedMsAgo !== undefined && { closedMsAgo }),
-    sockets,
-    ...(note !== undefined && { note }),
-  };
-}
-
-/** An error that a router sends about a datagram that it forwards is about no port here. */
-function attributionOut({ version, type, code }: QuotedTuple, direction: Direction, found: Found): Attribution {
-  const { match, sockets, socketTuple, closedMsAgo, note } = found;
-  const { errno } = errnoFor(version, type, code);
-  if (found.outcome === 'not-local' || found === OTHERS_SKIPPED) {
-    return { direction, errno, outcome: 'not-local', match: 'none', sockets: [] };
-  }
-  return {
-    direction: match === null ? direction : 'out',
-    errno,
-    outcome: 'not-local',
-    match,
-    // As in the quote: the socket that has the port is the destination.
-    ...(socketTuple !== undefined && { nat: natTuple(reversed(socketTuple)) }),
-    ...(closedMsAgo !== undefined && { closedMsAgo }),
-    sockets,
-    ...(note !== undefined && { note }),
-  };
-}
-
-function natTuple({ local, localPort, remote, remotePort }: UdpTuple): NatTuple {
-  return { src: local, sport: localPort, dst: remote, dport: remotePort };
 }
 
 /** `::` takes v4 too, unless it is IPV6_V6ONLY, which is not always known (kernel-lookup.ts). */

@@ -8,12 +8,11 @@
 import { ICMP_HEADER, type IcmpPacket } from '../decode/packet.ts';
 import { PROTOCOL, type IpHeader } from '../decode/ip.ts';
 import { isMalformed } from '../decode/octets.ts';
-import type { OriginalDatagram } from '../decode/original-datagram.ts';
+import { UDP_HEADER, type OriginalDatagram } from '../decode/original-datagram.ts';
 import { tupleKey, type UdpTuple } from '../host/udp-tuple.ts';
 
 /** Octets of the quoted payload that are compared. */
 const PAYLOAD = 32;
-const UDP_HEADER = 8;
 
 /** Copies come within microseconds of each other, or, where the host is busy, within some milliseconds. */
 const COPY_WITHIN_SECONDS = 0.1;

@@ -85,7 +85,7 @@ function highestScores(
  * every connected socket with another peer. A disconnected v6 socket keeps its peer's address (sk_v6_daddr), and takes v6
  * from no other; for v4 it has none (inet_daddr).
  */
-function computeScore(socket: UdpSocket, tuple: UdpTuple, { of, interfaces }: KnownOptions): number {
+function computeScore(socket: UdpSocket, tuple: UdpTuple, known: KnownOptions): number {
   if (socket.localPort !== tuple.localPort) return -1;
   if (tuple.version === 6 && socket.family !== 6) return -1;
   // A v4 socket goes before a v6 one that carries v4.
@@ -99,12 +99,12 @@ function computeScore(socket: UdpSocket, tuple: UdpTuple, { of, interfaces }: Kn
     if (socket.remotePort !== tuple.remotePort) return -1;
     score += weight;
   }
-  const options = of(socket);
+  const options = known.of(socket);
   if (tuple.version === 4 && options?.v6only === true) return -1;
   const device = options?.device ?? '';
   // Whether a device is the one that the error came in on is not known everywhere: then it decides nothing.
-  if (device !== '' && interfaces !== null) {
-    if (!interfaces.has(device)) return -1;
+  if (device !== '' && known.interfaces !== null) {
+    if (!known.interfaces.has(device)) return -1;
     score += weight;
   }
   return score;

@@ -5,6 +5,9 @@
 import { decodeIp, PROTOCOL, type IpHeader } from './ip.ts';
 import { isMalformed, malformed, u16, type Malformed } from './octets.ts';
 
+/** Octets (RFC 768). */
+export const UDP_HEADER = 8;
+
 export interface OriginalDatagram {
   ip: IpHeader;
   /** Null where the protocol has no ports, where the quote is no first fragment, or where it ends before them. */

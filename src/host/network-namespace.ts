@@ -374,7 +374,7 @@ export class NetworkNamespace implements NamespaceView {
 
   #readAddressesNow(): AddressSet | undefined {
     const files = this.#readSmallFiles(['fib_trie', 'if_inet6']);
-    return files === undefined ? undefined : parseAddresses(textOf(files[0]!), textOf(files[1]!));
+    return files === undefined ? undefined : parseAddresses(textOf(files[0]), textOf(files[1]));
   }
 
   async #readTable(): Promise<SocketTable | Unreadable> {
@@ -456,10 +456,10 @@ export class NetworkNamespace implements NamespaceView {
     else this.#flowsAsked++;
     const startedAt = this.#now();
     const { version, local, localPort, remote, remotePort } = tuple;
-    const { output, missing } = await runTool(this.#enter(), [
-      ...['conntrack', '-G', '-f', version === 4 ? 'ipv4' : 'ipv6', '-p', 'udp'],
-      ...['-s', remote, '-d', local, '--sport', String(remotePort), '--dport', String(localPort)],
-    ]);
+    const family = version === 4 ? 'ipv4' : 'ipv6';
+    const ports = ['--sport', String(remotePort), '--dport', String(localPort)];
+    const command = ['conntrack', '-G', '-f', family, '-p', 'udp', '-s', remote, '-d', local, ...ports];
+    const { output, missing } = await runTool(this.#enter(), command);
     this.#conntrackIsMissing ||= missing;
     const entry = output === null ? null : parseConntrackLine(output);
     const found = entry === null ? null : socketTuple(entry, tuple);

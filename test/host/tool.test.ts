@@ -1,0 +1,48 @@
+import { describe, expect, test } from 'vitest';
+import { runTool } from '../../src/host/tool.ts';
+
+const shell = async (script: string): Promise<string | null> => (await runTool([], ['sh', '-c', script])).output;
+
+test('is run by the words that enter a namespace, and not at all where it cannot be entered', async () => {
+  expect((await runTool(['echo', 'entered'], ['ss', '-u'])).output).toBe('entered ss -u\n');
+  expect(await runTool(null, ['echo'])).toEqual({ output: null, missing: false, waited: 0 });
+});
+
+test('two at once: how long one waited for others is told', async () => {
+  const [first, second, third] = await Promise.all(['0.3', '0.3', '0'].map((time) => runTool([], ['sleep', time])));
+  expect(Math.max(first!.waited, second!.waited)).toBeLessThan(100);
+  expect(third!.waited).toBeGreaterThan(200);
+});
+
+describe('a program', () => {
+  test('gives what it printed, in the language of programs', async () => {
+    expect(await shell('echo out; echo err >&2')).toBe('out\n');
+    expect(await shell('echo "$LC_ALL"')).toBe('C\n');
+  });
+
+  test('is found where the administrator’s are, whatever PATH says', async () => {
+    expect(await shell('echo "$PATH"')).toMatch(/^\/usr\/sbin:\/usr\/bin:\/sbin:\/bin:/);
+  });
+
+  test.each([
+    ['fails', 'echo out; exit 3'],
+    ['is killed', 'echo out; kill -9 $$'],
+  ])('that %s gives nothing', async (_name, script) => {
+    expect(await runTool([], ['sh', '-c', script])).toMatchObject({ output: null, missing: false });
+  });
+
+  test('that is not there is missing', async () => {
+    expect(await runTool([], ['/nonexistent/program'])).toMatchObject({ output: null, missing: true });
+  });
+
+  test('that hangs is given up', async () => {
+    const start = performance.now();
+    expect(await runTool([], ['sleep', '60'])).toMatchObject({ output: null, missing: false });
+    expect(performance.now() - start).toBeLessThan(4_000);
+  });
+
+  test.fails('never makes it reject, however many wait', async () => {
+    const results = await Promise.all(Array.from({ length: 1_100 }, () => runTool([], ['/nonexistent/program'])));
+    expect(results).toHaveLength(1_100);
+  });
+});
