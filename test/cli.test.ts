@@ -374,7 +374,7 @@ describe('sockets: a snapshot', () => {
     expect([v, host]).toEqual([1, hostname()]);
     expect(Math.abs(Date.parse(time) - Date.now())).toBeLessThan(60_000);
     expect(namespaces[0]!.netns).toBe(Number(/\d+/.exec(readlinkSync('/proc/self/ns/net'))![0]));
-  });
+  }, 60_000);
 
   test('--netns self: its own alone', () => {
     const { stdout, stderr, status } = udpicmpWatch(['sockets', '--netns', 'self']);

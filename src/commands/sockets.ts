@@ -7,7 +7,7 @@ import { takeSnapshot } from '../host/snapshot.ts';
 import { say } from './messages.ts';
 
 export async function saveSockets({ netns }: { netns: 'all' | 'self' }): Promise<number> {
-  const host = new LiveHost({ allNamespaces: netns === 'all' });
+  const host = new LiveHost({ allNamespaces: netns === 'all', isPaced: false });
   try {
     const snapshot = await takeSnapshot(host);
     const { unreadable, namespaces } = snapshot;

@@ -350,7 +350,7 @@ export class HostAttribution {
       question.isListedAnew = true;
       question.sources.clear();
       question.since = this.#host.now();
-      return this.#host.lookForNamespaces();
+      return this.#host.lookForNamespaces() ?? UNREADABLE;
     }
     question.sources.set(namespace, source);
     const eligible = eligibleSockets(source, tuple);

@@ -26,7 +26,7 @@ export interface ConntrackEntry {
 
 const NEWLINE = 0x0a;
 const ENTRY =
-  /^(?:ipv[46] +\d+ +)?udp +17 .*?src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) .*?src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)/;
+  /^(?:ipv[46] +\d+ +)?udp +17 .*?src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) .*?src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) /;
 /** Eight groups of four digits: /proc does not shorten IPv6 addresses. */
 const FULL_IPV6 = /^(?:[0-9a-f]{4}:){7}[0-9a-f]{4}$/;
 

@@ -70,8 +70,8 @@ export interface HostView {
   ): { namespaces: readonly NamespaceView[]; unreadable: number } | null | Later;
   /** Those of the other namespaces that are known to have the address, at once: a new list. */
   knownNamespacesOf(address: string): NamespaceView[];
-  /** Looks for namespaces anew. */
-  lookForNamespaces(): Later;
+  /** Looks for namespaces anew; null: there are no others than there were. */
+  lookForNamespaces(): Later | null;
   /** Every process that holds the socket; empty where none does that can be seen. */
   holders(socket: UdpSocket, since: number): readonly ProcessIdentity[] | Later;
   /** Who held it when it was looked at last. */

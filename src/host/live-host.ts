@@ -19,6 +19,8 @@ const FIRST_PID_NAMESPACE = 0xeffffffc;
 export interface LiveHostOptions {
   /** Search all network namespaces of the host; else that of this process alone. */
   allNamespaces: boolean;
+  /** False: to look at everything once, as fast as it goes. */
+  isPaced?: boolean;
   /** `/`, or a directory that stands for it. */
   root?: string;
   /** Milliseconds, monotonic. */
@@ -37,11 +39,11 @@ export class LiveHost implements HostView {
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  constructor({ allNamespaces, root = '', now = () => performance.now() }: LiveHostOptions) {
+  constructor({ allNamespaces, isPaced = true, root = '', now = () => performance.now() }: LiveHostOptions) {
     this.now = now;
     this.#allNamespaces = allNamespaces;
     this.#root = root;
-    this.namespaces = new Namespaces(`${root}/proc`, now);
+    this.namespaces = new Namespaces(`${root}/proc`, now, isPaced);
     this.processes = new ProcessTable({ root: `${root}/proc`, now });
     this.#users = new UserNames(`${root}/etc/passwd`, now);
     this.#seesAllProcesses = linkedInode('pid', readLink(`${root}/proc/self/ns/pid`)) === FIRST_PID_NAMESPACE;

@@ -44,11 +44,12 @@ export class Namespaces {
   /**
    * @param root a /proc, or a directory with a copy of some of it.
    * @param now milliseconds, monotonic.
+   * @param isPaced false: whoever waits wants it all, and at once.
    */
-  constructor(root: string, now: () => number) {
+  constructor(root: string, now: () => number, isPaced = true) {
     this.#root = root;
     this.#now = now;
-    this.#shared = new SharedBounds(now);
+    this.#shared = new SharedBounds(now, isPaced);
     const inode = linkedInode('net', readLink(`${root}/self/ns/net`));
     this.own = new NetworkNamespace(root, now, { inode, filesInode: null, pids: [], mount: null }, true, this.#shared);
     this.#listings = new Refresher(() => this.#list(), now);

@@ -7,7 +7,7 @@
  */
 import { existsSync } from 'node:fs';
 import { parseAddresses, type AddressSet } from './address-set.ts';
-import { ConntrackTable, parseConntrackLine, socketTuple } from './conntrack.ts';
+import { ConntrackTable } from './conntrack.ts';
 import { linkedInode, netFilesInode, readHead, readIfSmall, readLink, type FileHead } from './proc-file.ts';
 import type { NamespaceView, SocketSource } from './host-view.ts';
 import { Pace, Refresher, type Latest, type Run } from './refresher.ts';
@@ -15,7 +15,7 @@ import { SocketDiagnosis, type SocketOptions } from './socket-options.ts';
 import { socketTableOf, type SocketTable, type UdpSocket } from './socket-table.ts';
 import { runTool } from './tool.ts';
 import { dropOldest, Slices } from './bounds.ts';
-import { tupleKey, type UdpTuple } from './udp-tuple.ts';
+import type { UdpTuple } from './udp-tuple.ts';
 
 /** A table of so many sockets is read for every packet, in some 100 µs. */
 const SMALL_TABLE = 128;
@@ -30,8 +30,6 @@ const MAX_TABLE_OCTETS = 262_144 * 168;
 /** A router's table of a million routes takes 100 MB; its local routes may then be beyond this. */
 const MAX_ADDRESS_OCTETS = 8 * 1024 * 1024;
 const MAX_CONNTRACK_OCTETS = 128 * 1024 * 1024;
-/** With more text than this, some 20,000 flows, conntrack(8) is asked for the one flow. */
-const LARGE_CONNTRACK = 4 * 1024 * 1024;
 /** Milliseconds that a flow once seen in conntrack is believed: entries live for 30 s and more after a datagram. */
 const FLOW_FOR = 1_000;
 /** Milliseconds of work of one kind, in all namespaces, before the first rest; for ss, which works beside this process. */
@@ -57,10 +55,6 @@ const UNREADABLE_FOR = 5_000;
 /** Sockets that are not connected: who held a port last is remembered for so many milliseconds. */
 const MAX_LISTENERS = 8_192;
 const LISTENERS_FOR = 3_600_000;
-/** Flows that conntrack(8) is asked for at once, and that wait; beyond, the whole table is read. */
-const FLOWS_AT_ONCE = 4;
-const MAX_FLOWS_WAITING = 64;
-const MAX_FLOWS = 16_384;
 
 /** The ways to a namespace. */
 export interface NamespaceEntrance {
@@ -93,12 +87,14 @@ export class SharedBounds {
   #tableCost = 0;
   #reckonedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(now: () => number) {
+  /** @param isPaced false: whoever waits wants it all, and at once. */
+  constructor(now: () => number, isPaced = true) {
     this.#now = now;
-    this.addresses = new Pace(now, BURST);
-    this.tables = new Pace(now, BURST);
-    this.conntracks = new Pace(now, BURST);
-    this.diagnoses = new Pace(now, DIAGNOSES_BURST);
+    const paceOf = (burst: number): Pace => new Pace(now, isPaced ? burst : Number.POSITIVE_INFINITY);
+    this.addresses = paceOf(BURST);
+    this.tables = paceOf(BURST);
+    this.conntracks = paceOf(BURST);
+    this.diagnoses = paceOf(DIAGNOSES_BURST);
   }
 
   /** Milliseconds that it takes to read all socket tables that are in use, as it was within the last 100 ms. */
@@ -128,13 +124,8 @@ export class NetworkNamespace implements NamespaceView {
   readonly #kept: Kept[] = [];
   /** By address and port; the one seen last is the last. */
   readonly #listeners = new Map<string, { socket: UdpSocket; lastSeen: number }>();
-  /** What conntrack(8) said, by tuple. */
-  readonly #flows = new Map<string, { tuples: UdpTuple[] | Unreadable; startedAt: number }>();
   /** Milliseconds that programs waited for others to end. */
   #waited = 0;
-  #flowsAsked = 0;
-  readonly #flowsWaiting: (() => void)[] = [];
-  #conntrackIsMissing = false;
   #conntrackFailedAt = Number.NEGATIVE_INFINITY;
 
   /**
@@ -273,9 +264,8 @@ export class NetworkNamespace implements NamespaceView {
       if (known.length > 0) return known;
     }
     const fresh = this.#conntracks.at(since);
-    if (fresh !== null) return fresh.value === null ? null : fresh.value.undoNat(tuple);
-    const isLarge = (latest?.value?.size ?? 0) > LARGE_CONNTRACK && !this.#conntrackIsMissing;
-    return isLarge ? this.#askForFlow(tuple, since) : this.#conntracks.fresh();
+    if (fresh === null) return this.#conntracks.fresh();
+    return fresh.value === null ? null : fresh.value.undoNat(tuple);
   }
 
   undoNatNow(tuple: UdpTuple): UdpTuple {
@@ -438,36 +428,6 @@ export class NetworkNamespace implements NamespaceView {
   /** Whether the kernel has conntrack at all. */
   #hasConntrack(): boolean {
     return existsSync(`${this.#root}/sys/net/netfilter/nf_conntrack_max`);
-  }
-
-  #askForFlow(tuple: UdpTuple, since: number): readonly UdpTuple[] | null | Promise<unknown> {
-    const key = tupleKey(tuple);
-    const known = this.#flows.get(key);
-    if (known !== undefined) {
-      const isFound = known.tuples !== null && known.tuples.length > 0;
-      if (known.startedAt >= since || (isFound && this.#now() - known.startedAt < FLOW_FOR)) return known.tuples;
-    }
-    if (this.#flowsWaiting.length >= MAX_FLOWS_WAITING) return this.#conntracks.fresh();
-    return this.#findFlow(key, tuple);
-  }
-
-  async #findFlow(key: string, tuple: UdpTuple): Promise<void> {
-    if (this.#flowsAsked === FLOWS_AT_ONCE) await new Promise<void>((resolve) => this.#flowsWaiting.push(resolve));
-    else this.#flowsAsked++;
-    const startedAt = this.#now();
-    const { version, local, localPort, remote, remotePort } = tuple;
-    const family = version === 4 ? 'ipv4' : 'ipv6';
-    const ports = ['--sport', String(remotePort), '--dport', String(localPort)];
-    const command = ['conntrack', '-G', '-f', family, '-p', 'udp', '-s', remote, '-d', local, ...ports];
-    const { output, missing } = await runTool(this.#enter(), command);
-    this.#conntrackIsMissing ||= missing;
-    const entry = output === null ? null : parseConntrackLine(output);
-    const found = entry === null ? null : socketTuple(entry, tuple);
-    if (this.#flows.size >= MAX_FLOWS) this.#flows.clear();
-    this.#flows.set(key, { tuples: found === null ? [] : [found], startedAt });
-    const next = this.#flowsWaiting.shift();
-    if (next === undefined) this.#flowsAsked--;
-    else next();
   }
 
   /** The words that run a command in this namespace; null where it cannot be entered. */

@@ -472,8 +472,10 @@ export function placeOf(cgroup: string | null): Pick<ProcessIdentity, 'container
       const [, prefix, id] = CONTAINER.exec(group) ?? [];
       // What watches over a container is beside it, not in it.
       if (id === undefined || prefix?.endsWith('-conmon') === true) continue;
+      const own = RUNTIMES.get(prefix?.split(':').at(-1) ?? groups[index - 1] ?? '') ?? null;
+      // The same container in another hierarchy, or one within it.
+      runtime = id === container ? (runtime ?? own) : own;
       container = id;
-      runtime = RUNTIMES.get(prefix?.split(':').at(-1) ?? groups[index - 1] ?? '') ?? runtime;
     }
     // On a host with both versions of cgroups only the hierarchy of systemd has units.
     unit ??= groups.findLast((group) => group.endsWith('.service') || group.endsWith('.scope')) ?? null;

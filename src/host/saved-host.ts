@@ -58,7 +58,9 @@ export class SavedHost implements HostView {
     return this.#others.filter((namespace) => namespace.isLocal(address) === true);
   }
 
-  async lookForNamespaces(): Promise<void> {}
+  lookForNamespaces(): null {
+    return null;
+  }
 
   holders(socket: UdpSocket): readonly ProcessIdentity[] {
     return (socket as LoadedSocket).saved.processes;

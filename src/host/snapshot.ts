@@ -74,8 +74,8 @@ async function saveNamespace(
   interfaces: Record<string, string[]>,
 ): Promise<SavedNamespace> {
   const { addresses, conntrack, table } = await namespace.readAll();
-  const sockets: SavedSocket[] = [];
-  for (const socket of table ?? []) sockets.push(await saveSocket(host, namespace, socket));
+  // All at once: those whose holders are not known share a scan.
+  const sockets = await Promise.all([...(table ?? [])].map((socket) => saveSocket(host, namespace, socket)));
   return {
     netns: namespace.inode,
     mount: namespace.entrance.mount,

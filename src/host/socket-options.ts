@@ -179,12 +179,13 @@ function parseRow(line: string): DiagnosedSocket | null {
   const [, state, localText, remoteText, details] = ROW.exec(line) ?? [];
   const local = ENDPOINT.exec(localText ?? '');
   const remote = ENDPOINT.exec(remoteText ?? '');
-  // Where ss cannot ask by netlink it reads /proc, and there is no more in it than that.
-  const inode = /(?:^| )ino:(\d+)/.exec(details ?? '')?.[1];
+  // Where ss cannot ask by netlink it reads /proc, and has no `sk`. The name of a control group, which may look like anything,
+  // comes between these and those below.
+  const [, uid, inode] = /(?:^| )(?:uid:(\d+) )?ino:(\d+) sk:/.exec(details ?? '') ?? [];
   if (local === null || remote === null || inode === undefined) return null;
   const family = /^[*[]/.test(local[1]!) ? 6 : 4;
-  // The name of a control group may look like anything, and is before these.
-  const v6only = /^.* v6only:([01])/.exec(details!)?.[1];
+  const isConnected = state === 'ESTAB';
+  const v6only = family === 4 || isConnected ? undefined : /^.* v6only:([01])/.exec(details!)?.[1];
   const sockopt = /^.*inet-sockopt: \(([^)]*)\)/.exec(details!)?.[1];
   return {
     family,
@@ -192,8 +193,8 @@ function parseRow(line: string): DiagnosedSocket | null {
     localPort: Number(local[3]),
     remote: addressOf(remote[1]!),
     remotePort: remote[3] === '*' ? 0 : Number(remote[3]),
-    connected: state === 'ESTAB',
-    uid: Number(/(?:^| )uid:(\d+)/.exec(details!)?.[1] ?? 0),
+    connected: isConnected,
+    uid: Number(uid ?? 0),
     inode: Number(inode),
     device: local[2] ?? '',
     recverr: sockopt === undefined ? null : / recverr(?: |$)/.test(sockopt),

@@ -15,8 +15,6 @@ const ENVIRONMENT = {
 export interface ToolOutput {
   /** Null where the program failed, was not there, or was killed. */
   output: string | null;
-  /** The program is not installed. */
-  missing: boolean;
   /** Milliseconds that it waited for others to end before it was started. */
   waited: number;
 }
@@ -31,15 +29,19 @@ const slots = new Slots(AT_ONCE);
  * @param enter the words of a command that runs those behind it in the namespace; null where it cannot be entered.
  */
 export async function runTool(enter: readonly string[] | null, command: readonly string[]): Promise<ToolOutput> {
-  if (enter === null) return { output: null, missing: false, waited: 0 };
+  if (enter === null) return { output: null, waited: 0 };
   const asked = performance.now();
-  return slots.run(async () => {
-    const waited = performance.now() - asked;
-    return { ...(await run([...enter, ...command])), waited };
-  });
+  const tooMany = (): ToolOutput => ({ output: null, waited: performance.now() - asked });
+  return slots
+    .run(async () => {
+      const waited = performance.now() - asked;
+      return { output: await run([...enter, ...command]), waited };
+    })
+    .catch(tooMany);
 }
 
-function run([program, ...args]: readonly string[]): Promise<Omit<ToolOutput, 'waited'>> {
+/** Its output; null where it failed, was not there, or was killed. */
+function run([program, ...args]: readonly string[]): Promise<string | null> {
   return new Promise((resolve) => {
     try {
       execFile(
@@ -47,12 +49,12 @@ function run([program, ...args]: readonly string[]): Promise<Omit<ToolOutput, 'w
         args,
         { env: ENVIRONMENT, timeout: TIMEOUT, killSignal: 'SIGKILL', maxBuffer: MAX_OUTPUT },
         (error, stdout) => {
-          resolve({ output: error === null ? stdout : null, missing: error?.code === 'ENOENT' });
+          resolve(error === null ? stdout : null);
         },
       );
     } catch {
       // No process can be started now: EAGAIN, EMFILE.
-      resolve({ output: null, missing: false });
+      resolve(null);
     }
   });
 }

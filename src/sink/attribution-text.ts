@@ -104,7 +104,7 @@ function processText(process: ProcessIdentity, socket: SocketIdentity, verbose: 
   if (socket.device !== undefined) details.push(`device ${printable(socket.device)}`);
   if (socket.netns !== null) details.push(`netns ${socket.netns}`);
   if (process.unit !== null) details.push(printable(process.unit));
-  if (process.started !== null) details.push(`since ${process.started}`);
+  if (process.started !== null) details.push(`since ${printable(process.started)}`);
   if (process.cmdline !== null) details.push(printable(process.cmdline));
   return `${name} {${details.join(', ')}}`;
 }

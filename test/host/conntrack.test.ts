@@ -132,7 +132,7 @@ test.each<[string, string]>([
   expect(tableOf(line).undoNat(tuple('203.0.113.1 41002 > 203.0.113.20 5353'))).toEqual([]);
 });
 
-test.fails('no flow: a line cut in the last port', () => {
+test('no flow: a line cut in the last port', () => {
   expect(parseConntrackLine(LINE.slice(0, LINE.lastIndexOf('41002') + 2))).toBeNull();
 });
 

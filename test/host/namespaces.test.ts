@@ -258,4 +258,4 @@ sys.stdin.read()
   const namespaces = namespacesOf('/proc');
   const [found] = await others(namespaces, '203.0.113.77');
   expect(found).toEqual([netns]);
-});
+}, 60_000);
