@@ -1,6 +1,6 @@
 /** This host as it is now. */
 import { readdirSync } from 'node:fs';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 import type { ProcessIdentity } from '../event.ts';
 import type { HostView, NamespaceView } from './host-view.ts';
 import { Namespaces } from './namespaces.ts';
@@ -12,6 +12,9 @@ import { UserNames } from './user-names.ts';
 /** Milliseconds between two rounds of reading for memory, at least, and in times what a round cost. */
 const ROUND_EVERY = 50;
 const ROUND_EVERY_COSTS = 100;
+
+/** Milliseconds that a watch waits for the first listing of the namespaces. */
+const START_WITHIN = 500;
 
 /** PROC_PID_INIT_INO (include/linux/proc_ns.h): in this PID namespace every process of the host is seen. */
 const FIRST_PID_NAMESPACE = 0xeffffffc;
@@ -56,8 +59,10 @@ export class LiveHost implements HostView {
   /** Reads everything once, so that the first error is answered from memory, and goes on reading for memory. */
   async start(): Promise<void> {
     await this.namespaces.own.warm();
-    if (this.#allNamespaces) await this.namespaces.warm();
     await this.processes.warm();
+    // Where hundreds have to be entered it takes seconds: then who asks for one of them waits.
+    if (this.#allNamespaces)
+      await Promise.race([this.namespaces.warm(), delay(START_WITHIN, undefined, { ref: false })]);
     void this.#round();
   }
 

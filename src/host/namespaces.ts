@@ -16,6 +16,8 @@ const PIDS_EACH = 4;
 /** A listing is made anew beside its use after so many milliseconds, and times what it cost. */
 const RELIST_AFTER = 1_000;
 const RELIST_AFTER_COSTS = 100;
+/** Milliseconds that the addresses of a namespace are believed that a program has to enter. */
+const ENTERED_FOR = 10_000;
 
 /** All but this process's own namespace. */
 interface Listing {
@@ -133,7 +135,7 @@ export class Namespaces {
     const listing: Listing = { byAddress: new Map(), byPrefix: [], unreadable };
     for (const namespace of this.#others.values()) {
       if (slices.isOver) await slices.rest();
-      const set = await namespace.addressesSince(startedAt);
+      const set = await namespace.addressesSince(namespace.isCheap ? startedAt : startedAt - ENTERED_FOR);
       if (set?.complete4 !== true && namespace.isThere) listing.unreadable++;
       for (const address of set?.addresses ?? []) {
         // Every namespace has these, and none of them gets an error about them from outside.

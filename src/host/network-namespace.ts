@@ -150,7 +150,7 @@ export class NetworkNamespace implements NamespaceView {
     this.#addresses = new Refresher(
       () => this.#timed(() => this.#readAddresses()),
       now,
-      shared.addresses,
+      isOwn ? shared.addresses : new Pace(now, Number.POSITIVE_INFINITY),
       () => this.#timedNow(() => this.#readAddressesNow()),
     );
     this.#tables = new Refresher(
@@ -406,7 +406,8 @@ export class NetworkNamespace implements NamespaceView {
   /** Without the file there is no conntrack in the kernel, or its table has to be asked for with conntrack(8). */
   async #readConntrack(): Promise<ConntrackTable | Unreadable> {
     const [file] = await this.#readFiles(['nf_conntrack'], MAX_CONNTRACK_OCTETS);
-    if (file !== null) return new ConntrackTable(file!.bytes);
+    // Of a table that is cut nobody could say that it has no such flow.
+    if (file !== null && !file!.cut) return new ConntrackTable(file!.bytes);
     if (!this.#hasConntrack()) return new ConntrackTable(Buffer.alloc(0));
     const { output, waited } = await runTool(this.#enter(), ['conntrack', '-L', '-p', 'udp']);
     this.#waited += waited;
@@ -490,11 +491,13 @@ export class NetworkNamespace implements NamespaceView {
     return this.#wasIn(directory) ? files : undefined;
   }
 
-  /** tail(1) puts each file's name before it. */
+  /** tail(1) puts each file's name before it, and may miss some. Another namespace may be mounted over the one that is wanted. */
   async #readByMount(names: readonly string[]): Promise<(FileHead | null)[]> {
     const paths = names.map((name) => `/proc/net/${name}`);
-    const { output, waited } = await runTool(this.#enter(), ['tail', '-v', '-n', '+1', ...paths]);
+    const script = 'readlink /proc/self/ns/net; tail -v -n +1 "$@"; true';
+    const { output: text, waited } = await runTool(this.#enter(), ['sh', '-c', script, 'sh', ...paths]);
     this.#waited += waited;
+    const output = text?.startsWith(`net:[${this.inode}]\n`) === true ? text : null;
     const parts = new Map<string, string>();
     for (const part of (output ?? '').split(/^==> /m)) {
       const [, path, text] = /^(\S+) <==\n([^]*)$/.exec(part) ?? [];

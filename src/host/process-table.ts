@@ -97,7 +97,10 @@ export interface ProcessTableOptions {
   now: () => number;
 }
 
-/** Finds and names the holders of sockets. Bounded, and never wrong about a process: each is checked when named. */
+/**
+ * Finds and names the holders of sockets. Bounded, and never wrong about a process, but for 100 ms after it begins another
+ * program: each is checked when named.
+ */
 export class ProcessTable {
   readonly #root: string;
   readonly #now: () => number;
