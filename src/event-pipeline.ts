@@ -14,8 +14,8 @@ import { icmpv6Name } from './decode/icmpv6.ts';
 import { PROTOCOL } from './decode/ip.ts';
 import { cookedHeader, isSupportedLinkType } from './decode/link.ts';
 import { isMalformed } from './decode/octets.ts';
-import { hasPorts, type OriginalDatagram } from './decode/original-datagram.ts';
-import { decodePacket, findIcmp, type IcmpPacket } from './decode/packet.ts';
+import { hasPorts, UDP_HEADER, type OriginalDatagram } from './decode/original-datagram.ts';
+import { decodePacket, findIcmp, hasRightChecksum, type IcmpPacket } from './decode/packet.ts';
 import type { Flow, IcmpEvent } from './event.ts';
 import type { CaptureInterface, PacketCursor } from './savefile/packet.ts';
 import { selects, type Selection } from './selection.ts';
@@ -219,8 +219,7 @@ export class EventPipeline {
       this.#ready(event, description);
       return;
     }
-    const quotedOctets = packet.icmpOffset + packet.length - original.ip.payloadOffset;
-    this.#attribute(event, original, quotedOctets, description);
+    this.#attribute(event, original, whyDropped(bytes, packet, original), description);
   }
 
   /** Whether the error is addressed to this namespace on the wire alone, and NAT sends it on to another one. */
@@ -236,7 +235,7 @@ export class EventPipeline {
     });
   }
 
-  #attribute(event: IcmpEvent, original: OriginalDatagram, quotedOctets: number, description: Octets): void {
+  #attribute(event: IcmpEvent, original: OriginalDatagram, dropped: string | null, description: Octets): void {
     const { attribution, whyUnknown, sink } = this.#options;
     const { version, type, code } = event.icmp;
     event.errno = errnoFor(version, type, code).errno;
@@ -257,7 +256,7 @@ export class EventPipeline {
       sport: ports.source,
       dst: original.ip.dst,
       dport: ports.destination,
-      octets: quotedOctets,
+      dropped,
     };
     const result = attribution.lookup(quoted, event.direction, event.interface);
     if (!(result instanceof Promise)) {
@@ -340,6 +339,16 @@ export class EventPipeline {
       onMaxEvents();
     }
   }
+}
+
+/**
+ * Why the kernel drops an error before it looks for a socket, or null: icmp_rcv and icmp_socket_deliver (net/ipv4/icmp.c),
+ * icmpv6_rcv and icmpv6_notify (net/ipv6/icmp.c).
+ */
+function whyDropped(bytes: Uint8Array, packet: IcmpPacket, original: OriginalDatagram): string | null {
+  const quotedOctets = packet.icmpOffset + packet.length - original.ip.payloadOffset;
+  if (quotedOctets < UDP_HEADER) return 'it quotes less than a UDP header';
+  return hasRightChecksum(bytes, packet) === false ? 'its checksum is wrong' : null;
 }
 
 function flowOf(original: OriginalDatagram): Flow {

@@ -53,7 +53,16 @@ function portUnreachable(sport: number, protocol = 17): Buffer {
   packet.writeUInt16BE(sport, 4); // each has an identification of its own
   packet[37] = protocol;
   packet.writeUInt16BE(sport, 48);
+  packet.writeUInt16BE(checksumOf(packet.subarray(20)), 22);
   return packet;
+}
+
+/** RFC 1071, of an even number of octets whose checksum is 0. */
+function checksumOf(message: Buffer): number {
+  let sum = 0;
+  for (let at = 0; at < message.length; at += 2) sum += message.readUInt16BE(at);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return ~sum & 0xffff;
 }
 
 function echoRequest(): Buffer {
@@ -366,7 +375,7 @@ test('the event: what was in the packet, what was looked up, and for what', () =
   bench.errors(40_000);
   expect(asked).toEqual([
     [
-      { version: 4, type: 3, code: 3, src: '192.0.2.10', sport: 40_000, dst: '192.0.2.20', dport: 9999, octets: 8 },
+      { version: 4, type: 3, code: 3, src: '192.0.2.10', sport: 40_000, dst: '192.0.2.20', dport: 9999, dropped: null },
       'in',
       'eth0',
     ],
@@ -425,15 +434,18 @@ test('what is addressed here for another namespace’s sake is not held against 
   }
 });
 
-test('how much of the datagram is quoted is told', () => {
-  const asked: number[] = [];
-  const bench = new Bench({ lookUp: ({ octets }) => (asked.push(octets), FOUND) });
+test('why the kernel drops an error is told', () => {
+  const asked: (string | null)[] = [];
+  const bench = new Bench({ lookUp: ({ dropped }) => (asked.push(dropped), FOUND) });
   const short = portUnreachable(1).subarray(0, 52);
   short.writeUInt16BE(52, 2);
   bench.packet(short);
-  // Captured short: what was on the wire counts.
+  // Captured short: what was on the wire counts, and of its checksum nothing is known.
   bench.packet(portUnreachable(2).subarray(0, 52));
-  expect(asked).toEqual([4, 8]);
+  const damaged = portUnreachable(3);
+  damaged[22]! ^= 1;
+  bench.packet(damaged);
+  expect(asked).toEqual(['it quotes less than a UDP header', null, 'its checksum is wrong']);
 });
 
 test('copies on both sides of a router that does NAT are told by their tuple before it', () => {

@@ -58,7 +58,8 @@ export class Live implements Run {
 
   async run(): Promise<number> {
     try {
-      await this.#attribution?.start();
+      const aborted = new Promise<void>((resolve) => this.#stop.signal.addEventListener('abort', () => resolve()));
+      await Promise.race([this.#attribution?.start(), aborted]);
       await this.#capture.run();
       // Events that came before Ctrl-C still wait for their look-up.
       await Promise.race([this.#pipeline.settled(), delay(LAST_LOOKUPS_MS)]);

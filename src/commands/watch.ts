@@ -116,6 +116,7 @@ async function attributionFor({
       throw error instanceof SnapshotError ? new Failure(error.message) : error;
     });
     const { HostAttribution } = await import('../correlate/attribute.ts');
+    say(`attributed by the sockets that ${saved.name} had at ${saved.time}`);
     return { attribution: new HostAttribution(saved), whyUnknown: '', host: saved.name };
   }
   if (read !== undefined) return { attribution: null, whyUnknown: 'a replay has no socket table', host };

@@ -13,7 +13,6 @@ import type { Direction, ProcessIdentity, SocketIdentity } from '../event.ts';
 import type { HostView, NamespaceView, SocketSource } from '../host/host-view.ts';
 import type { SocketOptions } from '../host/socket-options.ts';
 import type { UdpSocket } from '../host/socket-table.ts';
-import { Turns } from '../host/bounds.ts';
 import { endpoint } from '../host/snapshot.ts';
 import { isLoopback, reversed, tupleKey, type UdpTuple } from '../host/udp-tuple.ts';
 import {
@@ -75,8 +74,10 @@ interface Survey {
 }
 
 const MAX_ANSWERS = 65_536;
-/** Answers tried before the event loop has a turn. */
-const TRIES_PER_TURN = 500;
+/** Questions that may be open at once; those beyond are answered: unknown. */
+const MAX_OPEN = 16_384;
+/** Milliseconds of trying before the event loop has a turn. */
+const TRYING = 8;
 /**
  * With so many questions waiting, what is read of addresses may be so many milliseconds behind: in a storm of foreign
  * addresses the next ones must not wait too.
@@ -88,11 +89,15 @@ const GIVE_UP_AFTER = 3_000;
 const OPTIONS_AFTER = 150;
 /**
  * Milliseconds that NAT and addresses are believed for further errors on the flow of a connected socket, which still has to
- * be there: conntrack keeps an entry for many seconds, and gives its tuples to no other flow meanwhile.
+ * be there, where they cannot be looked at now.
  */
-const ROUTE_FOR = 5_000;
+const ROUTE_FOR = 1_000;
 /** Candidates that are named. */
 const MAX_CANDIDATES = 64;
+/** Owners that a note names. */
+const MAX_NAMED = 4;
+/** Milliseconds since a connected socket was last seen in which it may have got the error. */
+const JUST_CLOSED = 500;
 /** Namespaces that an error is followed through. */
 const MAX_HOPS = 8;
 
@@ -101,6 +106,7 @@ const NOT_LOCAL: Found = { match: 'none', outcome: 'not-local', sockets: [] };
 const TOO_LARGE = unknown('the socket table is too large to be read whole');
 const UNREADABLE = unknown('the socket table could not be read');
 const TOO_SLOW = unknown(`it could not be looked up within ${GIVE_UP_AFTER / 1000} s`);
+const TOO_MANY = unknown('too many look-ups at once');
 const ENDED = unknown('the watch ended before it was looked up');
 const ADDRESSES_UNKNOWN = 'whether the address is one of this host could not be found out';
 const ADDRESSES_UNREADABLE = unknown(ADDRESSES_UNKNOWN);
@@ -121,12 +127,16 @@ export class HostAttribution {
   readonly #identities = new Map<number, KnownIdentity>();
   /** Questions of packets that came together and wait for the same. */
   readonly #pending = new Map<string, Promise<Found>>();
-  /** Questions that wait. */
-  #waiting = 0;
-  #nextTick: Promise<unknown> | null = null;
-  readonly #turns = new Turns(TRIES_PER_TURN);
+  /** Those that are not answered yet, oldest first. */
+  readonly #open = new Map<Question, (found: Found) => void>();
+  #giveUpTimer: NodeJS.Timeout | undefined;
+  /** What they wait for. */
+  readonly #waiting = new Map<Promise<unknown>, Question[]>();
+  /** Those that have waited, and may be tried again. */
+  readonly #ready: Question[] = [];
+  #trying: NodeJS.Immediate | undefined;
+  readonly #orTicks = new Map<Promise<unknown>, Promise<unknown>>();
   #arrival: number;
-  #isClosed = false;
 
   constructor(host: HostView) {
     this.#host = host;
@@ -140,7 +150,7 @@ export class HostAttribution {
 
   /** Ends all reading; questions that wait are answered `unknown`. */
   close(): void {
-    this.#isClosed = true;
+    for (const question of this.#open.keys()) this.#resolve(question, ENDED);
     this.#host.close();
   }
 
@@ -227,7 +237,8 @@ export class HostAttribution {
     };
     const found = this.#try(question);
     if (found instanceof Promise) {
-      const answer = this.#tryUntilFound(question, found);
+      if (this.#open.size >= MAX_OPEN) return TOO_MANY;
+      const answer = this.#answerLater(question, found);
       if (this.#pending.size < MAX_ANSWERS) this.#pending.set(key, answer);
       return answer;
     }
@@ -235,26 +246,83 @@ export class HostAttribution {
     return found;
   }
 
-  async #tryUntilFound(question: Question, first: Promise<unknown>): Promise<Found> {
-    this.#waiting++;
-    try {
-      return await this.#tryAgain(question, first);
-    } finally {
-      this.#waiting--;
+  #answerLater(question: Question, wait: Promise<unknown>): Promise<Found> {
+    return new Promise((resolve) => {
+      this.#open.set(question, resolve);
+      this.#giveUpTimer ??= setInterval(() => this.#giveUpOld(), GIVE_UP_AFTER / 10).unref();
+      this.#waitFor(wait, question);
+    });
+  }
+
+  #resolve(question: Question, found: Found): void {
+    this.#open.get(question)?.(found);
+    this.#open.delete(question);
+    if (this.#open.size > 0) return;
+    clearInterval(this.#giveUpTimer);
+    this.#giveUpTimer = undefined;
+  }
+
+  /** What is waited for may take longer than anybody waits for an answer, or hang. */
+  #giveUpOld(): void {
+    for (const question of this.#open.keys()) {
+      if (this.#host.now() - question.askedAt <= GIVE_UP_AFTER) break;
+      this.#resolve(question, TOO_SLOW);
     }
   }
 
-  async #tryAgain(question: Question, first: Promise<unknown>): Promise<Found> {
-    for (let wait = first; ;) {
-      await wait;
-      // Thousands wait for the same table.
-      await this.#turns.take();
-      if (this.#isClosed) return ENDED;
-      const found = this.#try(question);
-      if (!(found instanceof Promise)) return found;
-      if (this.#host.now() - question.askedAt > GIVE_UP_AFTER) return TOO_SLOW;
-      wait = found;
+  /** Thousands wait for the same table. */
+  #waitFor(wait: Promise<unknown>, question: Question): void {
+    const known = this.#waiting.get(wait);
+    if (known !== undefined) {
+      known.push(question);
+      return;
     }
+    const questions = [question];
+    this.#waiting.set(wait, questions);
+    wait.then(
+      () => {
+        this.#waiting.delete(wait);
+        for (const waiting of questions) this.#ready.push(waiting);
+        this.#tryReadyLater();
+      },
+      (error: unknown) => {
+        this.#waiting.delete(wait);
+        for (const waiting of questions) this.#resolve(waiting, failed(error));
+      },
+    );
+  }
+
+  /** Not before the event loop had its turn: what is waited for may be there already, and still not be enough. */
+  #tryReadyLater(): void {
+    this.#trying ??= setImmediate(() => {
+      this.#trying = undefined;
+      this.#tryReady();
+    });
+  }
+
+  /** Tries those that have waited, as many as the event loop can bear, then after it had its turn the next. */
+  #tryReady(): void {
+    const start = performance.now();
+    let tried = 0;
+    for (const question of this.#ready) {
+      if (performance.now() - start > TRYING) break;
+      tried++;
+      if (this.#open.has(question)) this.#tryAgain(question);
+    }
+    this.#ready.splice(0, tried);
+    if (this.#ready.length > 0) this.#tryReadyLater();
+  }
+
+  #tryAgain(question: Question): void {
+    let found;
+    try {
+      found = this.#try(question);
+    } catch (error) {
+      found = failed(error);
+    }
+    if (!(found instanceof Promise)) this.#resolve(question, found);
+    else if (this.#host.now() - question.askedAt > GIVE_UP_AFTER) this.#resolve(question, TOO_SLOW);
+    else this.#waitFor(found, question);
   }
 
   /** A promise: something has to be waited for, then to be tried again. */
@@ -267,19 +335,8 @@ export class HostAttribution {
       natUnknown: false,
     };
     const key = tupleKey(question.tuple);
-    const route = this.#routes.get(key);
-    if (route !== undefined && this.#host.now() - route.foundAt < ROUTE_FOR) {
-      const found = this.#lookIn(route.place, {
-        ...question,
-        isSecondLook: true,
-        isListedAnew: true,
-        sources: new Map<NamespaceView, SocketSource>(),
-      });
-      // Where the socket is another one now, the rest may have changed too.
-      if (!(found instanceof Promise) && isHeldConnection(found)) return found;
-    }
     const wait = this.#follow(this.#host.own, question.tuple, question.since, survey);
-    if (wait !== null) return wait;
+    if (wait !== null) return this.#findByRoute(key, question) ?? wait;
     if (survey.places.length === 0) return foundNowhere(survey);
     const results: Found[] = [];
     for (const place of survey.places) {
@@ -293,6 +350,19 @@ export class HostAttribution {
       this.#routes.set(key, { place: survey.places[0]!, foundAt: this.#host.now() });
     }
     return survey.natUnknown && found.sockets.length > 0 ? withNotes(found, [NAT_UNKNOWN]) : found;
+  }
+
+  /** Where the socket was found for an earlier error, if it is still there. */
+  #findByRoute(key: string, question: Question): Found | null {
+    const route = this.#routes.get(key);
+    if (route === undefined || this.#host.now() - route.foundAt > ROUTE_FOR) return null;
+    const found = this.#lookIn(route.place, {
+      ...question,
+      isSecondLook: true,
+      isListedAnew: true,
+      sources: new Map<NamespaceView, SocketSource>(),
+    });
+    return !(found instanceof Promise) && isHeldConnection(found) ? found : null;
   }
 
   /** Notes where the socket may be that has `tuple` on the wire as `namespace` sees it. */
@@ -312,28 +382,39 @@ export class HostAttribution {
   #followFrom(namespace: NamespaceView, tuple: UdpTuple, since: number, survey: Survey): Promise<unknown> | null {
     const { local } = tuple;
     const isHere = namespace.isLocalByMemory(local);
-    const elsewhere = isHere === true || isLoopback(local) ? [] : this.#host.knownNamespacesOf(local);
-    if (elsewhere.length === 0 || isHere !== false) {
-      const addressesSince = this.#waiting > MANY ? since - BEHIND : since;
-      const isLocal = namespace.isLocal(local, addressesSince);
-      if (isLocal instanceof Promise) return isLocal;
-      if (isLocal !== false) {
-        survey.places.push({ namespace, tuple, isKnownLocal: isLocal === true });
-        return null;
-      }
-      if (isLoopback(local)) return null;
-      const others = this.#host.namespacesOf(local, addressesSince);
-      if (others instanceof Promise) return others;
-      if (others === null) {
-        survey.othersSkipped = true;
-        return null;
-      }
-      survey.unreadable = others.unreadable;
-      elsewhere.push(...others.namespaces.filter((other) => !elsewhere.includes(other)));
+    if (isHere === false && !isLoopback(local)) {
+      // As of the last listing, so that an error for a container does not mean a listing.
+      const placesBefore = survey.places.length;
+      const wait = this.#followTo(this.#host.knownNamespacesOf(local), tuple, since, survey);
+      if (wait !== null || survey.places.length > placesBefore) return wait;
     }
-    for (const other of elsewhere) {
-      if (survey.visited.has(other) || survey.visited.size > MAX_HOPS) continue;
-      const wait = this.#follow(other, tuple, since, survey);
+    const addressesSince = this.#open.size > MANY ? since - BEHIND : since;
+    const isLocal = namespace.isLocal(local, addressesSince);
+    if (isLocal instanceof Promise) return isLocal;
+    if (isLocal !== false) {
+      survey.places.push({ namespace, tuple, isKnownLocal: isLocal === true });
+      return null;
+    }
+    if (isLoopback(local)) return null;
+    const others = this.#host.namespacesOf(local, addressesSince);
+    if (others instanceof Promise) return others;
+    if (others === null) {
+      survey.othersSkipped = true;
+      return null;
+    }
+    survey.unreadable = others.unreadable;
+    return this.#followTo(others.namespaces, tuple, since, survey);
+  }
+
+  #followTo(
+    namespaces: readonly NamespaceView[],
+    tuple: UdpTuple,
+    since: number,
+    survey: Survey,
+  ): Promise<unknown> | null {
+    for (const namespace of namespaces) {
+      if (survey.visited.has(namespace) || survey.visited.size > MAX_HOPS) continue;
+      const wait = this.#follow(namespace, tuple, since, survey);
       if (wait !== null) return wait;
     }
     return null;
@@ -381,7 +462,26 @@ export class HostAttribution {
     if (result.sockets.length > sockets.length)
       notes.push(`${sockets.length} of ${result.sockets.length} candidates are named`);
     if (held.length === 0) notes.push(this.#host.whyUnheld());
+    if (result.match !== 'connected') {
+      const successor = question.role === 'sender' ? this.#justClosed(place) : null;
+      if (successor !== null) notes.push(successor);
+      const rivals = eligible.filter((socket) => !result.sockets.includes(socket) && !socket.connected).length;
+      if (rivals > 0 && this.#isByDevice(result.sockets, options)) notes.push(reuseportNote(rivals));
+    }
     return withNotes(at(place, question, { match: result.match, sockets }), notes);
+  }
+
+  /** A socket that was connected with the tuple a moment ago may have got the error, and have been closed for it. */
+  #justClosed({ namespace, tuple }: Place): string | null {
+    const last = namespace.closedSocket(tuple);
+    if (last === null || last.msAgo > JUST_CLOSED) return null;
+    const owners = this.#host.lastHolders(last.socket).map(({ comm, pid, fd }) => `${comm}[${pid}] fd ${fd}`);
+    const who = owners.length === 0 ? 'a socket' : owners.slice(0, MAX_NAMED).join(' or ');
+    return `or ${who}, connected with this tuple until ${Math.round(last.msAgo)} ms ago`;
+  }
+
+  #isByDevice(sockets: readonly UdpSocket[], options: ReadonlyMap<number, SocketOptions>): boolean {
+    return sockets.some(({ inode }) => (options.get(inode)?.device ?? '') !== '');
   }
 
   /** Whether a socket is the kernel's own shows when it is still there after nobody was found to hold it. */
@@ -430,16 +530,20 @@ export class HostAttribution {
     for (const socket of sockets.slice(0, MAX_CANDIDATES)) {
       const known = namespace.options(socket, since);
       if (known instanceof Promise) {
-        if (this.#host.now() - askedAt < OPTIONS_AFTER) return Promise.race([known, this.#tick()]);
+        if (this.#host.now() - askedAt < OPTIONS_AFTER) return this.#orTick(known);
       } else if (known !== null) options.set(socket.inode, known);
     }
     return options;
   }
 
-  /** Resolves after a while: for what is not waited for to its end. */
-  #tick(): Promise<unknown> {
-    this.#nextTick ??= delay(OPTIONS_AFTER / 3, undefined, { ref: false }).then(() => (this.#nextTick = null));
-    return this.#nextTick;
+  /** Resolves with the promise, or after a while: for what is not waited for to its end. One for all that wait for it. */
+  #orTick(promise: Promise<unknown>): Promise<unknown> {
+    const known = this.#orTicks.get(promise);
+    if (known !== undefined) return known;
+    const tick = Promise.race([promise, delay(OPTIONS_AFTER / 3, undefined, { ref: false })]);
+    this.#orTicks.set(promise, tick);
+    void tick.then(() => this.#orTicks.delete(promise));
+    return tick;
   }
 
   /** Which devices count as the one that the error came in on; that matters only where a socket is bound to one. */
@@ -531,6 +635,15 @@ export class HostAttribution {
     this.#identities.set(inode, { socket, processes, options, version: tuple.version, identity });
     return identity;
   }
+}
+
+/** udp4_lib_lookup2 and udp6_lib_lookup2 take the first group that they come across, whatever the devices; nothing shows groups. */
+function reuseportNote(rivals: number): string {
+  return `or one of ${rivals} others on the port, if they are a SO_REUSEPORT group`;
+}
+
+function failed(error: unknown): Found {
+  return unknown(`the look-up failed: ${error instanceof Error ? error.message : String(error)}`);
 }
 
 /** With the tuple that the socket has, where that is not the one on the wire. */

@@ -1,7 +1,6 @@
 /**
  * What is said of an ICMP error, once its socket has been looked for.
  */
-import { UDP_HEADER } from '../decode/original-datagram.ts';
 import type { Direction, Match, NatTuple, Outcome, SocketIdentity } from '../event.ts';
 import { reversed, type UdpTuple } from '../host/udp-tuple.ts';
 import { errnoFor, verdict } from './verdict.ts';
@@ -15,8 +14,8 @@ export interface QuotedTuple {
   sport: number;
   dst: string;
   dport: number;
-  /** Octets of the UDP datagram that are quoted. */
-  octets: number;
+  /** Why the kernel drops the error before it looks for a socket, or null. */
+  dropped: string | null;
 }
 
 export interface Attribution {
@@ -54,7 +53,6 @@ export const OTHERS_SKIPPED = unknown(
   'the quoted source is not an address of this network namespace; others are not searched (--netns self)',
 );
 const SOME_RECVERR = 'those with IP_RECVERR also have it in their error queue';
-const TOO_SHORT = 'the kernel drops an error that quotes less than a UDP header';
 const PMTU_DISCOVERY = 'or only the path MTU changes, if the socket has IP_PMTUDISC_DONT, which cannot be seen';
 
 /** It could not be found out, and why. */
@@ -68,7 +66,7 @@ export function withNotes(found: Found, notes: readonly string[]): Found {
 }
 
 export function attributionIn(
-  { version, type, code, octets }: QuotedTuple,
+  { version, type, code, dropped }: QuotedTuple,
   direction: Direction,
   found: Found,
 ): Attribution {
@@ -78,9 +76,8 @@ export function attributionIn(
   const notes: string[] = [];
   if (errno !== null && withRecverr > 0 && withRecverr < sockets.length) notes.push(SOME_RECVERR);
   if (errno === 'EMSGSIZE' && (outcome === 'reported' || outcome === 'queued')) notes.push(PMTU_DISCOVERY);
-  // icmp_socket_deliver (net/ipv4/icmp.c) and icmpv6_notify (net/ipv6/icmp.c) want a UDP header behind the quoted IP header.
-  const isDropped = octets < UDP_HEADER && outcome !== 'unknown' && outcome !== 'no-socket';
-  if (isDropped) notes.push(TOO_SHORT);
+  const isDropped = dropped !== null && outcome !== 'unknown' && outcome !== 'no-socket';
+  if (isDropped) notes.push(`the kernel drops it: ${dropped}`);
   const { note } = withNotes(found, notes);
   return {
     direction,

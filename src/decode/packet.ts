@@ -70,6 +70,30 @@ export function findIcmp(
 }
 
 /**
+ * Whether the checksum of the ICMP message is right (RFC 792; RFC 4443 section 2.3, with the pseudo-header of RFC 8200 section
+ * 8.1). Null where it cannot be told: not all of the message is there, or it is in fragments, or IPv6 extension headers may
+ * have changed the destination.
+ */
+export function hasRightChecksum(bytes: Uint8Array, packet: IcmpPacket): boolean | null {
+  const { ip, ipOffset: ipAt, icmpOffset, end, length } = packet;
+  if (end - icmpOffset < length) return null;
+  let sum = 0;
+  if (ip.version === 4) {
+    const moreFragments = (bytes[ipAt + 6]! & 0x20) !== 0;
+    if (moreFragments) return null;
+  } else {
+    if (icmpOffset !== ipAt + IPV6_HEADER) return null;
+    for (let at = ipAt + 8; at < ipAt + IPV6_HEADER; at += 2) sum += u16(bytes, at);
+    sum += length + PROTOCOL.ICMPV6;
+  }
+  const lastWord = icmpOffset + length - 1;
+  for (let at = icmpOffset; at < lastWord; at += 2) sum += u16(bytes, at);
+  if (length % 2 === 1) sum += bytes[lastWord]! << 8;
+  while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x10000);
+  return sum === 0xffff;
+}
+
+/**
  * The ICMP message of the packet whose IP header `findIcmp` found at `ipAt`; the packet's captured octets
  * end at `end`.
  */

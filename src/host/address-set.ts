@@ -58,12 +58,18 @@ export class AddressSet {
 /** From the text of both files, null where one could not be read. No text makes it throw. */
 export function parseAddresses(fibTrie: string | null, ifInet6: string | null, cut = false): AddressSet {
   const addresses = new Set<string>();
-  // |-- 192.0.2.2
-  //    /32 host LOCAL
-  // A prefix shorter than 32 is an AnyIP route: `ip route add local 198.51.100.0/24 dev lo`.
-  for (const [, leaf, aliases] of (fibTrie ?? '').matchAll(/\|-- ([\d.]+)\n((?: +\/\d+ .*\n?)+)/g)) {
-    for (const [, length] of aliases!.matchAll(/^ +\/(\d+) host LOCAL/gm)) {
-      addresses.add(length === '32' ? leaf! : `${leaf}/${length}`);
+  // Main:, Local:, and for others Id 100:
+  for (const table of (fibTrie ?? '').split(/^(?=\S)/m)) {
+    const isOther = table.startsWith('Id ');
+    // |-- 192.0.2.2
+    //    /32 host LOCAL
+    // A prefix shorter than 32 is an AnyIP route: `ip route add local 198.51.100.0/24 dev lo`. In other tables it is mostly
+    // there for marked packets alone (TPROXY: all that there is), while the addresses of a VRF are in its table.
+    for (const [, leaf, aliases] of table.matchAll(/\|-- ([\d.]+)\n((?: +\/\d+ .*\n?)+)/g)) {
+      for (const [, length] of aliases!.matchAll(/^ +\/(\d+) host LOCAL/gm)) {
+        if (length === '32') addresses.add(leaf!);
+        else if (!isOther) addresses.add(`${leaf}/${length}`);
+      }
     }
   }
   // fe8000000000000000fc00fffe000001 04 40 20 80     eth0

@@ -4,7 +4,7 @@
 export class Turns {
   readonly #jobsPerTurn: number;
   #left: number;
-  #nextTurn: Promise<void> | null = null;
+  #queue: (() => void)[] = [];
 
   /** @param jobsPerTurn how many jobs fit into a few milliseconds. */
   constructor(jobsPerTurn: number) {
@@ -12,17 +12,18 @@ export class Turns {
     this.#left = jobsPerTurn;
   }
 
-  /** Resolves when one more job may be done; it is then to be done without awaiting first. */
+  /** Resolves, in the order of the calls, when one more job may be done; it is then to be done without awaiting first. */
   async take(): Promise<void> {
-    while (this.#left === 0) await this.#nextTurn;
-    this.#left--;
-    this.#nextTurn ??= new Promise((resolve) => {
-      setImmediate(() => {
-        this.#left = this.#jobsPerTurn;
-        this.#nextTurn = null;
-        resolve();
-      });
-    });
+    if (this.#left === this.#jobsPerTurn) setImmediate(() => this.#nextTurn());
+    if (this.#left > 0) this.#left--;
+    else await new Promise<void>((resolve) => this.#queue.push(resolve));
+  }
+
+  #nextTurn(): void {
+    const next = this.#queue.splice(0, this.#jobsPerTurn);
+    this.#left = this.#jobsPerTurn - next.length;
+    if (next.length > 0) setImmediate(() => this.#nextTurn());
+    for (const resolve of next) resolve();
   }
 }
 

@@ -9,6 +9,7 @@
  * so the quoted tuple is the one on the wire at that interface.
  */
 import { formatIpv6 } from '../decode/octets.ts';
+import { Slices } from './bounds.ts';
 import type { UdpTuple } from './udp-tuple.ts';
 
 /** Datagrams of one direction of a flow. */
@@ -30,13 +31,27 @@ const ENTRY =
 /** Eight groups of four digits: /proc does not shorten IPv6 addresses. */
 const FULL_IPV6 = /^(?:[0-9a-f]{4}:){7}[0-9a-f]{4}$/;
 
-/** The UDP flows of one namespace at one moment. Searched as text: few flows are ever asked for. */
+/** A table of less text is searched as it is: few flows are ever asked for. */
+const INDEXED_FROM = 64 * 1024;
+const SPORT = Buffer.from(' sport=');
+const DPORT = Buffer.from(' dport=');
+
+/** The UDP flows of one namespace at one moment. */
 export class ConntrackTable {
   readonly #text: Buffer;
+  /** Where tuples have their ports, by both of them; null: there are so few that they are searched for. */
+  #index: PortIndex | null = null;
 
   /** No text makes it throw; what is no line of a UDP flow is passed over. */
   constructor(text: Buffer) {
     this.#text = text;
+  }
+
+  /** The same with an index, which takes 5 ms for every 10,000 flows. */
+  static async of(text: Buffer): Promise<ConntrackTable> {
+    const table = new ConntrackTable(text);
+    if (text.length >= INDEXED_FROM) table.#index = await PortIndex.of(text);
+    return table;
   }
 
   /** Octets of text. */
@@ -51,14 +66,28 @@ export class ConntrackTable {
   undoNat(tuple: UdpTuple): UdpTuple[] {
     const found = new Map<string, UdpTuple>();
     for (const [remote, local] of spellings(tuple)) {
-      const pattern = `src=${remote} dst=${local} sport=${tuple.remotePort} dport=${tuple.localPort} `;
-      for (let at = this.#text.indexOf(pattern); at !== -1; at = this.#text.indexOf(pattern, at + 1)) {
+      const pattern = Buffer.from(`src=${remote} dst=${local} sport=${tuple.remotePort} dport=${tuple.localPort} `);
+      for (const at of this.#find(pattern, tuple)) {
         const entry = parseConntrackLine(this.#lineAt(at));
         const socket = entry === null ? null : socketTuple(entry, tuple);
         if (socket !== null) found.set(JSON.stringify(socket), socket);
       }
     }
     return [...found.values()];
+  }
+
+  /** Where the text has the pattern, which is the tuple as it is written. */
+  *#find(pattern: Buffer, { remotePort, localPort }: UdpTuple): Generator<number> {
+    const text = this.#text;
+    if (this.#index === null) {
+      for (let at = text.indexOf(pattern); at !== -1; at = text.indexOf(pattern, at + 1)) yield at;
+      return;
+    }
+    const portsAt = pattern.indexOf(SPORT);
+    for (const at of this.#index.find(remotePort, localPort)) {
+      const start = at - portsAt;
+      if (start >= 0 && text.compare(pattern, 0, pattern.length, start, start + pattern.length) === 0) yield start;
+    }
   }
 
   *entries(): Generator<ConntrackEntry> {
@@ -75,6 +104,62 @@ export class ConntrackTable {
     const end = this.#text.indexOf(NEWLINE, offset);
     return this.#text.toString('latin1', start, end === -1 ? this.#text.length : end);
   }
+}
+
+/** Hash chains over both ports of every tuple in the text. */
+class PortIndex {
+  /** Where each tuple has ` sport=`, and its ports. */
+  readonly #offsets: number[] = [];
+  readonly #ports: number[] = [];
+  readonly #next: number[] = [];
+  readonly #heads = new Int32Array(65_536).fill(-1);
+
+  static async of(text: Buffer): Promise<PortIndex> {
+    const index = new PortIndex();
+    const slices = new Slices();
+    for (let at = text.indexOf(SPORT); at !== -1; at = text.indexOf(SPORT, at + 1)) {
+      if (slices.isOver) await slices.rest();
+      const sport = numberAt(text, at + SPORT.length);
+      const dportAt = text.indexOf(DPORT, at);
+      if (dportAt === -1 || dportAt - at > 16) continue;
+      index.#add(at, portPair(sport, numberAt(text, dportAt + DPORT.length)));
+    }
+    return index;
+  }
+
+  *find(sport: number, dport: number): Generator<number> {
+    const ports = portPair(sport, dport);
+    for (let entry = this.#heads[slotOf(ports)]!; entry !== -1; entry = this.#next[entry]!) {
+      if (this.#ports[entry] === ports) yield this.#offsets[entry]!;
+    }
+  }
+
+  #add(offset: number, ports: number): void {
+    const slot = slotOf(ports);
+    this.#next.push(this.#heads[slot]!);
+    this.#heads[slot] = this.#offsets.length;
+    this.#offsets.push(offset);
+    this.#ports.push(ports);
+  }
+}
+
+/** The decimal number that begins there. */
+function numberAt(text: Buffer, offset: number): number {
+  let value = 0;
+  for (let at = offset; at < offset + 5; at++) {
+    const digit = text[at]! - 0x30;
+    if (!(digit >= 0 && digit <= 9)) break;
+    value = value * 10 + digit;
+  }
+  return value;
+}
+
+function portPair(sport: number, dport: number): number {
+  return sport * 65_536 + dport;
+}
+
+function slotOf(ports: number): number {
+  return ((ports >>> 16) ^ Math.imul(ports & 0xffff, 0x9e35)) & 0xffff;
 }
 
 /** Null where the line is not that of a UDP flow. */

@@ -4,9 +4,10 @@ import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promi
 import type { ProcessIdentity } from '../event.ts';
 import type { HostView, NamespaceView } from './host-view.ts';
 import { Namespaces } from './namespaces.ts';
-import { linkedInode, readLink } from './proc-file.ts';
+import { linkedInode, readIfSmall, readLink } from './proc-file.ts';
 import { ProcessTable } from './process-table.ts';
 import type { UdpSocket } from './socket-table.ts';
+import { endTools } from './tool.ts';
 import { UserNames } from './user-names.ts';
 
 /** Milliseconds between two rounds of reading for memory, at least, and in times what a round cost. */
@@ -39,6 +40,7 @@ export class LiveHost implements HostView {
   readonly #users: UserNames;
   readonly #root: string;
   readonly #seesAllProcesses: boolean;
+  readonly #hidesProcesses: boolean;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
@@ -49,6 +51,7 @@ export class LiveHost implements HostView {
     this.namespaces = new Namespaces(`${root}/proc`, now, isPaced);
     this.processes = new ProcessTable({ root: `${root}/proc`, now });
     this.#users = new UserNames(`${root}/etc/passwd`, now);
+    this.#hidesProcesses = / - proc \S+ (?:\S*,)?hidepid=(?!0|off)/.test(readMountinfo(`${root}/proc/self/mountinfo`));
     this.#seesAllProcesses = linkedInode('pid', readLink(`${root}/proc/self/ns/pid`)) === FIRST_PID_NAMESPACE;
   }
 
@@ -69,6 +72,7 @@ export class LiveHost implements HostView {
   /** Ends all reading; whoever waits is answered as if there were nothing. */
   close(): void {
     this.#isClosed = true;
+    endTools();
     clearTimeout(this.#timer);
     this.namespaces.close();
     this.processes.close();
@@ -96,10 +100,13 @@ export class LiveHost implements HostView {
 
   whyUnheld(): string {
     const unreadable = this.processes.unreadable ?? 0;
-    const own = 'the kernel’s own, as those of WireGuard and VXLAN are';
-    if (unreadable > 0) return `${own}, or of one of ${unreadable} processes that may not be looked into`;
-    if (!this.#seesAllProcesses) return `${own}, or of a process in another PID namespace`;
-    return `${own}: no process has a descriptor for it`;
+    const own =
+      'no process that can be looked into has a descriptor for it: the kernel’s own, as those of WireGuard and VXLAN are';
+    const reasons = ['kept by io_uring, a message or a thread alone'];
+    if (unreadable > 0) reasons.unshift(`of one of ${unreadable} processes that may not be looked into`);
+    if (this.#hidesProcesses) reasons.unshift('of a process that /proc hides (hidepid)');
+    if (!this.#seesAllProcesses) reasons.unshift('of a process in another PID namespace');
+    return `${own}, or ${reasons.join(', or ')}`;
   }
 
   userOf({ uid }: UdpSocket, holders: readonly ProcessIdentity[]): string | null {
@@ -149,6 +156,14 @@ export class LiveHost implements HostView {
     if (this.#isClosed) return;
     this.#timer = setTimeout(() => void this.#round(), Math.max(ROUND_EVERY, ROUND_EVERY_COSTS * cost));
     this.#timer.unref();
+  }
+}
+
+function readMountinfo(path: string): string {
+  try {
+    return readIfSmall(path, 1024 * 1024)?.toString('latin1') ?? '';
+  } catch {
+    return '';
   }
 }
 

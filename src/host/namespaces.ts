@@ -15,7 +15,7 @@ const MAX_NAMESPACES = 4_096;
 const PIDS_EACH = 4;
 /** A listing is made anew beside its use after so many milliseconds, and times what it cost. */
 const RELIST_AFTER = 1_000;
-const RELIST_AFTER_COSTS = 100;
+const RELIST_AFTER_COSTS = 20;
 /** Milliseconds that the addresses of a namespace are believed that a program has to enter. */
 const ENTERED_FOR = 10_000;
 
@@ -80,10 +80,8 @@ export class Namespaces {
   withAddress(address: string, since: number): NamespacesOfAddress | Promise<unknown> {
     const { latest } = this.#listings;
     if (latest === null) return this.#listings.join();
-    const { unreadable } = latest.value;
-    const namespaces = this.knownWithAddress(address);
-    if (namespaces.length > 0 || latest.startedAt >= since) return { namespaces, unreadable };
-    return this.#listings.fresh();
+    if (latest.startedAt < since) return this.#listings.fresh();
+    return { namespaces: this.knownWithAddress(address), unreadable: latest.value.unreadable };
   }
 
   /** The others that had the address at the last listing: a new list. */

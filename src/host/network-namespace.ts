@@ -30,11 +30,19 @@ const MAX_TABLE_OCTETS = 262_144 * 168;
 /** A router's table of a million routes takes 100 MB; its local routes may then be beyond this. */
 const MAX_ADDRESS_OCTETS = 8 * 1024 * 1024;
 const MAX_CONNTRACK_OCTETS = 128 * 1024 * 1024;
-/** Milliseconds that a flow once seen in conntrack is believed: entries live for 30 s and more after a datagram. */
+/**
+ * Milliseconds that a flow once seen in conntrack is believed where it cannot be looked at now, and times what reading costs:
+ * entries live for 30 s and more after a datagram, unless they are deleted.
+ */
 const FLOW_FOR = 1_000;
+const FLOW_FOR_COSTS = 20;
+/** Milliseconds that an empty conntrack of another namespace is believed. */
+const UNTRACKED_FOR = 1_000;
 /** Milliseconds of work of one kind, in all namespaces, before the first rest; for ss, which works beside this process. */
 const BURST = 500;
 const DIAGNOSES_BURST = 1_000;
+/** Milliseconds that an address is believed to be local where it cannot be looked at now. */
+const LOCAL_FOR = 1_000;
 /** Milliseconds that what is answered from memory alone may be behind. */
 const MEMORY_FOR = 100;
 /**
@@ -251,21 +259,26 @@ export class NetworkNamespace implements NamespaceView {
   }
 
   isLocal(address: string, since: number): boolean | null | Promise<unknown> {
-    if (this.#addresses.latest?.value.has(address) === true) return true;
-    const latest = this.#addresses.at(since);
-    return latest === null ? this.#addresses.fresh() : latest.value.has(address);
+    const { latest } = this.#addresses;
+    const isKnown = latest?.value.has(address) === true;
+    const age = this.#now() - (latest?.startedAt ?? Number.NEGATIVE_INFINITY);
+    // There are many others, and one's own is asked for every packet.
+    if (isKnown && !this.#isOwn && age < MEMORY_FOR) return true;
+    const fresh = this.#addresses.at(since);
+    if (fresh !== null) return fresh.value.has(address);
+    return isKnown && age < LOCAL_FOR ? true : this.#addresses.fresh();
   }
 
-  /** An entry of conntrack outlives its datagram by many seconds, so a flow that is known need not be looked for again. */
   undoNat(tuple: UdpTuple, since: number): readonly UdpTuple[] | null | Promise<unknown> {
     const { latest } = this.#conntracks;
-    if (latest !== null && this.#now() - latest.startedAt < FLOW_FOR) {
-      const known = latest.value?.undoNat(tuple) ?? [];
-      if (known.length > 0) return known;
-    }
+    const age = this.#now() - (latest?.startedAt ?? Number.NEGATIVE_INFINITY);
+    // Where nothing is tracked, nothing will be from one moment to the next; at home a flush may be what people do.
+    if (!this.#isOwn && latest?.value?.size === 0 && age < UNTRACKED_FOR) return [];
     const fresh = this.#conntracks.at(since);
-    if (fresh === null) return this.#conntracks.fresh();
-    return fresh.value === null ? null : fresh.value.undoNat(tuple);
+    if (fresh !== null) return fresh.value === null ? null : fresh.value.undoNat(tuple);
+    const isRecent = latest !== null && age < Math.max(FLOW_FOR, FLOW_FOR_COSTS * latest.cost);
+    const known = isRecent ? (latest.value?.undoNat(tuple) ?? []) : [];
+    return known.length > 0 ? known : this.#conntracks.fresh();
   }
 
   undoNatNow(tuple: UdpTuple): UdpTuple {
@@ -407,11 +420,11 @@ export class NetworkNamespace implements NamespaceView {
   async #readConntrack(): Promise<ConntrackTable | Unreadable> {
     const [file] = await this.#readFiles(['nf_conntrack'], MAX_CONNTRACK_OCTETS);
     // Of a table that is cut nobody could say that it has no such flow.
-    if (file !== null && !file!.cut) return new ConntrackTable(file!.bytes);
+    if (file !== null && !file!.cut) return ConntrackTable.of(file!.bytes);
     if (!this.#hasConntrack()) return new ConntrackTable(Buffer.alloc(0));
     const { output, waited } = await runTool(this.#enter(), ['conntrack', '-L', '-p', 'udp']);
     this.#waited += waited;
-    if (output !== null) return new ConntrackTable(Buffer.from(output, 'latin1'));
+    if (output !== null) return ConntrackTable.of(Buffer.from(output, 'latin1'));
     this.#conntrackFailedAt = this.#now();
     return null;
   }
@@ -500,12 +513,12 @@ export class NetworkNamespace implements NamespaceView {
     const output = text?.startsWith(`net:[${this.inode}]\n`) === true ? text : null;
     const parts = new Map<string, string>();
     for (const part of (output ?? '').split(/^==> /m)) {
-      const [, path, text] = /^(\S+) <==\n([^]*)$/.exec(part) ?? [];
-      if (path !== undefined) parts.set(path, text!);
+      const [, path, content] = /^(\S+) <==\n([^]*)$/.exec(part) ?? [];
+      if (path !== undefined) parts.set(path, content!);
     }
     return paths.map((path) => {
-      const text = parts.get(path);
-      return text === undefined ? null : { bytes: Buffer.from(text, 'latin1'), cut: false };
+      const content = parts.get(path);
+      return content === undefined ? null : { bytes: Buffer.from(content, 'latin1'), cut: false };
     });
   }
 }

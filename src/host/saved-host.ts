@@ -22,12 +22,15 @@ export class SnapshotError extends Error {}
 export class SavedHost implements HostView {
   /** The name of the host. */
   readonly name: string;
+  /** When the snapshot was made. */
+  readonly time: string;
   readonly own: SavedNetworkNamespace;
   readonly #others: readonly SavedNetworkNamespace[];
   readonly #snapshot: Snapshot;
 
   constructor(snapshot: Snapshot) {
     this.name = snapshot.host;
+    this.time = snapshot.time;
     this.#snapshot = snapshot;
     const [own, ...others] = snapshot.namespaces.map((namespace) => new SavedNetworkNamespace(namespace));
     this.own = own!;

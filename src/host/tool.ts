@@ -1,5 +1,5 @@
 /** Programs of iproute2, conntrack-tools and util-linux that tell what /proc does not. All of them optional. */
-import { execFile } from 'node:child_process';
+import { execFile, type ChildProcess } from 'node:child_process';
 import { Slots } from './bounds.ts';
 
 /** Milliseconds; a program that takes longer is killed. */
@@ -22,6 +22,7 @@ export interface ToolOutput {
 /** Programs at once: starting one takes this process some milliseconds, in which it does nothing else. */
 const AT_ONCE = 2;
 const slots = new Slots(AT_ONCE);
+const running = new Set<ChildProcess>();
 
 /**
  * Runs a program to its end in a network namespace; standard error is dropped. Never rejects.
@@ -40,18 +41,25 @@ export async function runTool(enter: readonly string[] | null, command: readonly
     .catch(tooMany);
 }
 
+/** Ends the programs that run: one may hang, and would outlive this process. */
+export function endTools(): void {
+  for (const child of running) child.kill('SIGKILL');
+}
+
 /** Its output; null where it failed, was not there, or was killed. */
 function run([program, ...args]: readonly string[]): Promise<string | null> {
   return new Promise((resolve) => {
     try {
-      execFile(
+      const child = execFile(
         program!,
         args,
         { env: ENVIRONMENT, timeout: TIMEOUT, killSignal: 'SIGKILL', maxBuffer: MAX_OUTPUT },
         (error, stdout) => {
+          running.delete(child);
           resolve(error === null ? stdout : null);
         },
       );
+      running.add(child);
     } catch {
       // No process can be started now: EAGAIN, EMFILE.
       resolve(null);

@@ -73,15 +73,15 @@ interface Asked {
   direction?: Direction;
   interfaceName?: string | null;
   icmp?: { type: number; code: number };
-  octets?: number;
+  dropped?: string | null;
 }
 
 function ask(host: HostAttribution, text: string, options: Asked = {}): Attribution {
-  const { direction = 'in', interfaceName = 'eth0', icmp, octets = 8 } = options;
+  const { direction = 'in', interfaceName = 'eth0', icmp, dropped = null } = options;
   const version = text.includes(':') ? 6 : 4;
   const quoted: QuotedTuple = {
     version,
-    octets,
+    dropped,
     ...(icmp ?? (version === 4 ? V4_REFUSED : V6_REFUSED)),
     ...parts(text),
   };
@@ -282,15 +282,15 @@ describe('a quote of less than a UDP header', () => {
   const host = hostOf([namespace(OWN_NETNS, ['192.0.2.2'], { sockets: [client] })]);
 
   test('is dropped by the kernel, whatever the socket', () => {
-    const found = ask(host, '192.0.2.2 5000 > 192.0.2.9 53', { octets: 7 });
+    const found = ask(host, '192.0.2.2 5000 > 192.0.2.9 53', { dropped: 'it quotes less than a UDP header' });
     expect(found).toMatchObject({ outcome: 'ignored', isDropped: true, match: 'connected', errno: 'ECONNREFUSED' });
-    expect(found.note).toBe('the kernel drops an error that quotes less than a UDP header');
+    expect(found.note).toBe('the kernel drops it: it quotes less than a UDP header');
     expect(inodes(found)).toEqual([client.inode]);
     expect(ask(host, '192.0.2.2 5000 > 192.0.2.9 53')).not.toHaveProperty('isDropped');
   });
 
   test('does not make more of a socket that is not there', () => {
-    const found = ask(host, '192.0.2.2 5001 > 192.0.2.9 53', { octets: 4 });
+    const found = ask(host, '192.0.2.2 5001 > 192.0.2.9 53', { dropped: 'its checksum is wrong' });
     expect(found).toMatchObject({ outcome: 'no-socket', match: 'none' });
     expect(found).not.toHaveProperty('isDropped');
   });
@@ -443,7 +443,7 @@ describe('in a replay, where the direction is not known', () => {
 });
 
 describe('what has been closed', () => {
-  const SENT: QuotedTuple = { version: 4, octets: 8, ...V4_REFUSED, ...parts('203.0.113.9 4000 > 192.0.2.2 5000') };
+  const SENT: QuotedTuple = { version: 4, dropped: null, ...V4_REFUSED, ...parts('203.0.113.9 4000 > 192.0.2.2 5000') };
 
   /** The socket with that inode, whatever else it is. */
   const numbered = (number: number): UdpSocket => ({
@@ -492,7 +492,7 @@ describe('what has been closed', () => {
     proc.net('udp', UDP_HEADER);
     proc.process(50, { comm: 'gateway' });
     host.packetsArrived();
-    const quoted = { version: 4, octets: 8, ...V4_REFUSED, ...parts('192.0.2.2 5000 > 192.0.2.1 53') } as const;
+    const quoted = { version: 4, dropped: null, ...V4_REFUSED, ...parts('192.0.2.2 5000 > 192.0.2.1 53') } as const;
     const found = await host.lookup(quoted, 'in', 'eth0');
     expect(found).toMatchObject({
       outcome: 'no-socket',

@@ -22,7 +22,7 @@ const REFUSED: QuotedTuple = {
   sport: 5000,
   dst: '192.0.2.1',
   dport: 53,
-  octets: 8,
+  dropped: null,
 };
 
 /** A host with the address 192.0.2.2, these sockets, and the process 50 that holds 77 and 78. */
@@ -162,7 +162,7 @@ describe('an error that came in', () => {
     const host = attributionOf(fakeHost(udpLine('00000000:1388', '00000000:0000', '07', 79)).root);
     const attribution = await host.lookup(REFUSED, 'in', 'eth0');
     expect(brief(attribution)).toEqual(['ignored', 'wildcard', [79]]);
-    expect(attribution.note).toMatch(/^the kernel’s own, .*or of a process in another PID namespace$/);
+    expect(attribution.note).toMatch(/: the kernel’s own, .*or of a process in another PID namespace, or kept by/);
   });
 
   test('names all that share a port, and not more than it can', async () => {
@@ -235,7 +235,7 @@ describe('an error that came in', () => {
     const attribution = await host.lookup({ ...REFUSED, type: 3, code: 4 }, 'in', 'eth0');
     expect(brief(attribution)).toEqual(['reported', 'connected', [187433]]);
     expect(attribution.sockets[0]!.netns).toBeNull();
-    const refused6 = { octets: 8, version: 6, type: 1, code: 4, src: '2001:db8::2', dst: '2001:db8::1' } as const;
+    const refused6 = { dropped: null, version: 6, type: 1, code: 4, src: '2001:db8::2', dst: '2001:db8::1' } as const;
     const v6 = await host.lookup({ ...refused6, sport: 5003, dport: 53 }, 'in', 'eth0');
     expect(v6.sockets[0]).toMatchObject({ family: 6, local: '[2001:db8::2]:5003', remote: '[2001:db8::1]:53' });
   });
@@ -250,7 +250,7 @@ describe('an error that was sent', () => {
     sport: 53,
     dst: '192.0.2.2',
     dport: 5000,
-    octets: 8,
+    dropped: null,
   };
 
   test('names whoever has the port now', async () => {
@@ -293,7 +293,7 @@ describe('the running system', () => {
     const icmp =
       type === 'udp4' ? ({ version: 4, type: 3, code: 3 } as const) : ({ version: 6, type: 1, code: 4 } as const);
     return [
-      { ...icmp, src: address, sport: port, dst: address, dport: gone.port, octets: 8 },
+      { ...icmp, src: address, sport: port, dst: address, dport: gone.port, dropped: null },
       inodeOf(socket),
       fdOf(socket),
     ];
@@ -338,7 +338,7 @@ sys.stdin.read()
       sport: sport!,
       dst: '127.0.0.1',
       dport: 9,
-      octets: 8,
+      dropped: null,
     };
     const { outcome, match, sockets } = await host.lookup(tuple, 'in', 'eth0');
     expect([outcome, match]).toEqual(['ignored', 'bound']);

@@ -28,7 +28,7 @@ function file(text: string | Uint8Array): string {
 function refused(text: string): QuotedTuple {
   const [src, sport, , dst, dport] = text.split(' ');
   const icmp = src!.includes(':') ? { version: 6, type: 1, code: 4 } : { version: 4, type: 3, code: 3 };
-  return { ...icmp, octets: 8, src: src!, sport: Number(sport), dst: dst!, dport: Number(dport) } as QuotedTuple;
+  return { ...icmp, dropped: null, src: src!, sport: Number(sport), dst: dst!, dport: Number(dport) } as QuotedTuple;
 }
 
 /** The same of a host and of its snapshot. */
