@@ -134,7 +134,7 @@ export class HostAttribution {
   readonly #waiting = new Map<Promise<unknown>, Question[]>();
   /** Those that have waited, and may be tried again. */
   readonly #ready: Question[] = [];
-  #trying: NodeJS.Immediate | undefined;
+  #isTrying = false;
   readonly #orTicks = new Map<Promise<unknown>, Promise<unknown>>();
   #arrival: number;
 
@@ -279,23 +279,30 @@ export class HostAttribution {
     }
     const questions = [question];
     this.#waiting.set(wait, questions);
-    wait.then(
-      () => {
-        this.#waiting.delete(wait);
-        for (const waiting of questions) this.#ready.push(waiting);
-        this.#tryReadyLater();
-      },
-      (error: unknown) => {
-        this.#waiting.delete(wait);
-        for (const waiting of questions) this.#resolve(waiting, failed(error));
-      },
-    );
+    void this.#wake(wait, questions);
+  }
+
+  async #wake(wait: Promise<unknown>, questions: readonly Question[]): Promise<void> {
+    let failure: Found | null = null;
+    try {
+      await wait;
+    } catch (error) {
+      failure = failed(error);
+    }
+    this.#waiting.delete(wait);
+    for (const question of questions) {
+      if (failure === null) this.#ready.push(question);
+      else this.#resolve(question, failure);
+    }
+    this.#tryReadyLater();
   }
 
   /** Not before the event loop had its turn: what is waited for may be there already, and still not be enough. */
   #tryReadyLater(): void {
-    this.#trying ??= setImmediate(() => {
-      this.#trying = undefined;
+    if (this.#isTrying) return;
+    this.#isTrying = true;
+    setImmediate(() => {
+      this.#isTrying = false;
       this.#tryReady();
     });
   }

@@ -165,8 +165,9 @@ export class Namespaces {
         if (!Number.isInteger(pid) || pid <= 0) continue;
         const inode = linkedInode('net', readLink(`${this.#root}/${pid}/ns/net`));
         if (inode !== null) yield { pid, inode, filesInode: null };
-        else if (this.#isAlive(pid)) {
-          yield { pid, inode: null, filesInode: netFilesInode(`${this.#root}/${pid}/net`) };
+        else {
+          const filesInode = netFilesInode(`${this.#root}/${pid}/net`);
+          if (filesInode !== null || this.#isAlive(pid)) yield { pid, inode: null, filesInode };
         }
       }
     } catch {

@@ -5,7 +5,7 @@
  * A namespace is read through /proc/PID/net of a process in it. Where it has none (`ip netns add`, and a process that
  * opened its socket there and went back), it is entered by its mount with nsenter(1).
  */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { parseAddresses, type AddressSet } from './address-set.ts';
 import { ConntrackTable } from './conntrack.ts';
 import { linkedInode, netFilesInode, readHead, readIfSmall, readLink, type FileHead } from './proc-file.ts';
@@ -186,7 +186,7 @@ export class NetworkNamespace implements NamespaceView {
 
   /** Whether there is still a way in. */
   get isThere(): boolean {
-    return this.#directory() !== null || this.entrance.mount !== null;
+    return this.#directory() !== null || inodeOf(this.entrance.mount) === this.inode;
   }
 
   /** Reads everything once, so that the first error is answered from memory. */
@@ -521,6 +521,11 @@ export class NetworkNamespace implements NamespaceView {
       return content === undefined ? null : { bytes: Buffer.from(content, 'latin1'), cut: false };
     });
   }
+}
+
+/** Of a mounted namespace; undefined where nothing is there. */
+function inodeOf(mount: string | null): number | undefined {
+  return mount === null ? undefined : statSync(mount, { throwIfNoEntry: false })?.ino;
 }
 
 function textOf(file: FileHead | null | undefined): string | null {

@@ -163,6 +163,7 @@ export class ProcessTable {
     let found = this.#nameAtOnce(inode, since);
     if (found?.length === 0 && this.#lookIntoLikelyHolders(since)) found = this.#nameAtOnce(inode, since);
     if (found === null || found.length === 0) return null;
+    if (found.length > 1) found.sort((a, b) => a.pid - b.pid || a.fd - b.fd);
     const before = this.#remembered.get(inode);
     if (before?.length === found.length && before.every((process, index) => process === found[index])) return before;
     this.#remember(inode, found);

@@ -255,7 +255,7 @@ test('where a table is cut, that there is no socket is not known', () => {
 
 test('many that wait do not keep the event loop', async () => {
   const host = new LateHost('sockets', 0, 100);
-  const { socketsNow } = host.own;
+  const socketsNow = host.own.socketsNow.bind(host.own);
   host.own.socketsNow = (since) => {
     const start = performance.now();
     while (performance.now() - start < 1);

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { settled } from '../../src/host/host-view.ts';
@@ -181,19 +181,25 @@ describe('a fake /proc', () => {
   test('one that is only mounted is listed, with where; and with its processes where it has some', async () => {
     const proc = new FakeProc();
     proc.process(60, { netns: GREEN, net: proc.namespace(addresses('192.0.2.3')) });
+    // No namespace, so it cannot be entered.
+    const mount = `${proc.root}/blue`;
+    writeFileSync(mount, '');
+    const blue = statSync(mount).ino;
     proc.file(
       'proc/self/mountinfo',
-      `1 2 0:4 net:[${BLUE}] /nonexistent/blue rw - nsfs nsfs rw\n` +
+      `1 2 0:4 net:[${blue}] ${mount} rw - nsfs nsfs rw\n` +
+        `1 2 0:4 net:[${BLUE}] /nonexistent/gone rw - nsfs nsfs rw\n` +
         `1 2 0:4 net:[${GREEN}] /nonexistent/green rw - nsfs nsfs rw\n` +
         `1 2 0:4 net:[${OWN_NETNS}] /nonexistent/own rw - nsfs nsfs rw\n`,
     );
     const namespaces = namespacesOf(proc.proc);
-    // It cannot be entered, and may have any address.
+    // That one may have any address; one that has gone since has none.
     expect(await others(namespaces, '192.0.2.2')).toEqual([[], 1]);
     const entrances = namespaces.all.slice(1).map(({ entrance: { inode, pids, mount } }) => [inode, pids, mount]);
     expect(entrances).toEqual([
       [GREEN, [60], '/nonexistent/green'],
-      [BLUE, [], '/nonexistent/blue'],
+      [blue, [], mount],
+      [BLUE, [], '/nonexistent/gone'],
     ]);
   });
 
