@@ -182,12 +182,12 @@ describe('a fake /proc', () => {
     const proc = new FakeProc();
     proc.process(60, { netns: GREEN, net: proc.namespace(addresses('192.0.2.3')) });
     // No namespace, so it cannot be entered.
-    const mount = `${proc.root}/blue`;
-    writeFileSync(mount, '');
-    const blue = statSync(mount).ino;
+    const place = `${proc.root}/blue`;
+    writeFileSync(place, '');
+    const blue = statSync(place).ino;
     proc.file(
       'proc/self/mountinfo',
-      `1 2 0:4 net:[${blue}] ${mount} rw - nsfs nsfs rw\n` +
+      `1 2 0:4 net:[${blue}] ${place} rw - nsfs nsfs rw\n` +
         `1 2 0:4 net:[${BLUE}] /nonexistent/gone rw - nsfs nsfs rw\n` +
         `1 2 0:4 net:[${GREEN}] /nonexistent/green rw - nsfs nsfs rw\n` +
         `1 2 0:4 net:[${OWN_NETNS}] /nonexistent/own rw - nsfs nsfs rw\n`,
@@ -198,7 +198,7 @@ describe('a fake /proc', () => {
     const entrances = namespaces.all.slice(1).map(({ entrance: { inode, pids, mount } }) => [inode, pids, mount]);
     expect(entrances).toEqual([
       [GREEN, [60], '/nonexistent/green'],
-      [blue, [], mount],
+      [blue, [], place],
       [BLUE, [], '/nonexistent/gone'],
     ]);
   });
