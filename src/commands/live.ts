@@ -129,7 +129,8 @@ function whyNoYardstick({ device, expression, sockets, maxEvents }: WatchOptions
   if (device !== ANY_DEVICE) return `only a capture on ${ANY_DEVICE} sees all that the kernel counts`;
   if (expression !== '') return 'a filter expression hides some of what the kernel counts';
   if (Number.isFinite(maxEvents)) return 'the capture ends before they are read (-c)';
-  if (sockets !== true) return 'addresses of this host are not looked up (--no-sockets, --sockets)';
+  if (sockets === false) return 'addresses of this host are not looked up (--no-sockets)';
+  if (sockets !== true) return 'the addresses of this host are those of a snapshot (--sockets)';
   return null;
 }
 
