@@ -4,7 +4,7 @@
  * alive cannot be found.
  */
 import { NetworkNamespace, SharedBounds, type NamespaceEntrance } from './network-namespace.ts';
-import { directoryNames, linkedInode, netFilesInode, readLink, readShort, readText } from './proc-file.ts';
+import { directoryNames, linkedInode, netFilesInode, readLink, readText } from './proc-file.ts';
 import { Refresher, type Run } from './refresher.ts';
 import { append, Slices } from './bounds.ts';
 import { isLoopback } from './udp-tuple.ts';
@@ -110,10 +110,15 @@ export class Namespaces {
     /** Of processes whose namespace may not be read, by the inode of its files. */
     const hidden = new Map<number, NamespaceEntrance>();
     let unreadable = 0;
-    for (const { pid, inode, filesInode } of this.#processes()) {
+    for (const { pid, ...process } of this.#processes()) {
       if (slices.isOver) await slices.rest();
-      if (inode !== null) addProcess(found, inode, pid, { inode, filesInode: null, pids: [], mount: null });
-      else if (filesInode === null) unreadable++;
+      if (process.inode !== null) {
+        const { inode } = process;
+        addProcess(found, inode, pid, { inode, filesInode: null, pids: [], mount: null });
+        continue;
+      }
+      const { filesInode } = process;
+      if (filesInode === 'forbidden') unreadable++;
       else addProcess(hidden, filesInode, pid, { inode: null, filesInode, pids: [], mount: null });
     }
     for (const { netns, mount } of mountedNamespaces(await readText(`${this.#root}/self/mountinfo`))) {
@@ -122,8 +127,8 @@ export class Namespaces {
       else found.set(netns, { ...known, mount: known.mount ?? mount });
     }
     if (hidden.size > 0) {
-      hidden.delete(netFilesInode(`${this.#root}/net`) ?? 0);
-      for (const { pids } of found.values()) hidden.delete(netFilesInode(`${this.#root}/${pids[0]}/net`) ?? 0);
+      this.#forget(hidden, `${this.#root}/net`);
+      for (const { pids } of found.values()) this.#forget(hidden, `${this.#root}/${pids[0]}/net`);
     }
     if (this.own.inode !== null) found.delete(this.own.inode);
     const all = [...found.values(), ...hidden.values()];
@@ -133,7 +138,9 @@ export class Namespaces {
     const listing: Listing = { byAddress: new Map(), byPrefix: [], unreadable };
     for (const namespace of this.#others.values()) {
       if (slices.isOver) await slices.rest();
-      const set = await namespace.addressesSince(namespace.isCheap ? startedAt : startedAt - ENTERED_FOR);
+      let set = await namespace.addressesSince(namespace.isCheap ? startedAt : startedAt - ENTERED_FOR);
+      // The process through which it was read may have ended.
+      if (set?.complete4 !== true && namespace.isThere) set = await namespace.addressesSince(this.#now());
       if (set?.complete4 !== true && namespace.isThere) listing.unreadable++;
       for (const address of set?.addresses ?? []) {
         // Every namespace has these, and none of them gets an error about them from outside.
@@ -158,16 +165,16 @@ export class Namespaces {
     this.#others = others;
   }
 
-  *#processes(): Generator<{ pid: number; inode: number | null; filesInode: number | null }> {
+  *#processes(): Generator<{ pid: number } & ({ inode: number } | { inode: null; filesInode: number | 'forbidden' })> {
     try {
       for (const name of directoryNames(this.#root)) {
         const pid = Number(name);
         if (!Number.isInteger(pid) || pid <= 0) continue;
         const inode = linkedInode('net', readLink(`${this.#root}/${pid}/ns/net`));
-        if (inode !== null) yield { pid, inode, filesInode: null };
+        if (inode !== null) yield { pid, inode };
         else {
           const filesInode = netFilesInode(`${this.#root}/${pid}/net`);
-          if (filesInode !== null || this.#isAlive(pid)) yield { pid, inode: null, filesInode };
+          if (filesInode !== null) yield { pid, inode: null, filesInode };
         }
       }
     } catch {
@@ -175,10 +182,10 @@ export class Namespaces {
     }
   }
 
-  /** A process that has ended has no namespace, nor sockets: its directory is gone, or it is a zombie. */
-  #isAlive(pid: number): boolean {
-    const stat = readShort(`${this.#root}/${pid}/stat`);
-    return stat !== null && !/^\) [ZX] /.test(stat.slice(stat.lastIndexOf(')')));
+  /** Those that may not be looked into are mostly in namespaces that others are in too. */
+  #forget(hidden: Map<number, NamespaceEntrance>, netDirectory: string): void {
+    const inode = netFilesInode(netDirectory);
+    if (typeof inode === 'number') hidden.delete(inode);
   }
 }
 

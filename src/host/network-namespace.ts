@@ -262,8 +262,7 @@ export class NetworkNamespace implements NamespaceView {
     const { latest } = this.#addresses;
     const isKnown = latest?.value.has(address) === true;
     const age = this.#now() - (latest?.startedAt ?? Number.NEGATIVE_INFINITY);
-    // There are many others, and one's own is asked for every packet.
-    if (isKnown && !this.#isOwn && age < MEMORY_FOR) return true;
+    if (isKnown && age < MEMORY_FOR) return true;
     const fresh = this.#addresses.at(since);
     if (fresh !== null) return fresh.value.has(address);
     return isKnown && age < LOCAL_FOR ? true : this.#addresses.fresh();
@@ -433,6 +432,11 @@ export class NetworkNamespace implements NamespaceView {
     const { latest } = this.#conntracks;
     if ((latest?.value?.size ?? 0) > SMALL_OCTETS) return undefined;
     if (this.#now() - this.#conntrackFailedAt < UNREADABLE_FOR) return null;
+    // The table is walked bucket by bucket though nothing is in it; this tells the count of the namespace.
+    const [stat] = this.#readSmallFiles(['stat/nf_conntrack']) ?? [];
+    if (stat?.bytes.toString('latin1').split('\n')[1]?.startsWith('00000000 ') === true) {
+      return new ConntrackTable(Buffer.alloc(0));
+    }
     const [file] = this.#readSmallFiles(['nf_conntrack']) ?? [];
     if (file === undefined) return undefined;
     if (file !== null) return new ConntrackTable(file.bytes);

@@ -99,14 +99,21 @@ export function readLink(path: string): string | null {
 
 /**
  * What tells the files of one network namespace from those of another: the inode of /proc/PID/net/udp, which may be asked
- * for where the link /proc/PID/ns/net may not be read (proc_net is a tree of its own in each). Null where there is none.
+ * for where the link /proc/PID/ns/net may not be read (proc_net is a tree of its own in each). Null where there is none, as
+ * of a process that ends; `forbidden` where it may not be asked for.
  */
-export function netFilesInode(netDirectory: string): number | null {
+export function netFilesInode(netDirectory: string): number | 'forbidden' | null {
   try {
     return statSync(`${netDirectory}/udp`).ino;
-  } catch {
-    return null;
+  } catch (error) {
+    return isForbidden(error) ? 'forbidden' : null;
   }
+}
+
+/** Whether the system said that it may not be. */
+export function isForbidden(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'EACCES' || code === 'EPERM';
 }
 
 /** The number N of a link `kind:[N]` such as socket:[N] and net:[N]; null for any other text. */

@@ -8,7 +8,7 @@
 
 import { readlinkSync } from 'node:fs';
 import type { ProcessIdentity } from '../event.ts';
-import { directoryNames, linkedInode, readHead, readLink, readShort, readText } from './proc-file.ts';
+import { directoryNames, isForbidden, linkedInode, readHead, readLink, readShort, readText } from './proc-file.ts';
 import { Refresher, type Run } from './refresher.ts';
 import { dropOldest, Slices, Slots, Turns } from './bounds.ts';
 
@@ -517,11 +517,6 @@ function named(known: Known, holder: Holder): ProcessIdentity {
 
 function isSame(a: Fingerprint, b: Fingerprint): boolean {
   return a.startTicks === b.startTicks && a.comm === b.comm;
-}
-
-function isForbidden(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === 'EACCES' || code === 'EPERM';
 }
 
 /** The value, or null where it takes longer than `milliseconds`. */

@@ -37,8 +37,8 @@ const MAX_SOCKETS = 65_536;
  * Milliseconds that options are believed, and after which they are asked for anew beside their use. They are first asked for
  * when an error comes, and a socket that has sent something mostly has its options for good.
  */
-const BELIEVED_FOR = 20_000;
-const ASK_AFTER = 10_000;
+const BELIEVED_FOR = 30_000;
+const ASK_AFTER = 15_000;
 
 interface Answer {
   /** Null: ss failed. */

@@ -3,10 +3,13 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { settled } from '../../src/host/host-view.ts';
 import { mountedNamespaces, Namespaces } from '../../src/host/namespaces.ts';
+import { netFilesInode } from '../../src/host/proc-file.ts';
 import { FakeProc, fibTrie, OWN_NETNS, UDP_HEADER } from './fake-proc.ts';
+
+vi.mock('../../src/host/proc-file.ts', { spy: true });
 
 const BLUE = 4_026_532_001;
 const GREEN = 4_026_532_002;
@@ -224,10 +227,10 @@ describe('a fake /proc', () => {
 
   test('processes whose namespace cannot be told are counted, but not those that have ended', async () => {
     const proc = new FakeProc();
-    proc.process(60, { netns: null });
-    proc.process(61, { netns: null, comm: ') S (' });
-    proc.process(62, { netns: null, state: 'Z', comm: 'a) S 1' });
-    proc.process(63, { netns: null, state: 'X' });
+    for (const pid of [60, 61, 62]) proc.process(pid, { netns: null });
+    // Root may look at every file of this test.
+    vi.mocked(netFilesInode).mockImplementation((directory) => (/\/6[01]\//.test(directory) ? 'forbidden' : null));
+    onTestFinished(() => void vi.mocked(netFilesInode).mockReset());
     const namespaces = namespacesOf(proc.proc);
     expect(await others(namespaces, '192.0.2.2')).toEqual([[], 2]);
     expect(namespaces.unreadable).toBe(2);

@@ -2,13 +2,16 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { LiveHost, type LiveHostOptions } from '../../src/host/live-host.ts';
+import { netFilesInode } from '../../src/host/proc-file.ts';
 import { endpoint, parseEndpoint, takeSnapshot, type Snapshot } from '../../src/host/snapshot.ts';
 import schema from '../../src/snapshot.schema.json' with { type: 'json' };
 import { formatIpv6 } from '../../src/decode/octets.ts';
 import { BLUE_NETNS, FakeProc, fakeRouter, OWN_NETNS } from './fake-proc.ts';
 import { fdOf, inodeOf, openUdp } from './udp-sockets.ts';
+
+vi.mock('../../src/host/proc-file.ts', { spy: true });
 
 const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true });
 const validate = ajv.compile(schema);
@@ -140,6 +143,8 @@ test('what cannot be read is null, and what is not there is not there', async ()
   const proc = new FakeProc();
   proc.net('udp', '');
   proc.process(60, { netns: null });
+  vi.mocked(netFilesInode).mockReturnValue('forbidden');
+  onTestFinished(() => void vi.mocked(netFilesInode).mockReset());
   const { unreadable, namespaces } = await snapshotOf({ root: proc.root });
   expect(unreadable).toBe(1);
   expect(namespaces).toMatchObject([{ netns: OWN_NETNS, conntrack: [], sockets: [] }]);

@@ -354,10 +354,10 @@ describe('how long an answer is believed', () => {
     ss.prints(row(RECVERR));
     expect(await optionsNow(ss)).toEqual(WITH);
     ss.prints(row('ino:7 sk:1 cgroup:/ <-> inet-sockopt: ( mc_loop)'));
-    ss.time = 9_000;
+    ss.time = 14_000;
     expect(await optionsNow(ss)).toEqual(WITH);
     expect(ss.asked).toHaveLength(1);
-    ss.time = 19_000;
+    ss.time = 29_000;
     expect(ss.diagnosis.options(socketOn(5000, 7), ss.time)).toEqual(WITH);
     await expect.poll(() => ss.diagnosis.options(socketOn(5000, 7), ss.time), { timeout: 4_000 }).toEqual(WITHOUT);
   });
@@ -366,7 +366,7 @@ describe('how long an answer is believed', () => {
     const ss = new FakeSs();
     ss.prints(row(RECVERR));
     await optionsNow(ss);
-    ss.time = 20_000;
+    ss.time = 30_000;
     ss.prints(row('ino:7 sk:1 cgroup:/ <-> inet-sockopt: ( mc_loop)'));
     expect(await optionsNow(ss)).toEqual(WITHOUT);
     expect(ss.asked).toHaveLength(2);
