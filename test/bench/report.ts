@@ -18,7 +18,10 @@ udpicmp-watch to tcpdump: below 1 the tool needs less. CPU is user and system ti
 is the peak of resident memory, summed over them (pages that they share counted in each).
 
 In a storm sender and receiver share the machine's cores, so that the top speed depends on who receives: packets/s is
-what tcpreplay reached. Both receive with the buffer that they have unless told: 32 MiB, tcpdump 2 MiB.`;
+what tcpreplay reached. Both receive with the buffer that they have unless told: 32 MiB, tcpdump 2 MiB.
+
+Attribution has nothing beside it: tcpdump names no process. "Right" is one socket, by its inode, and no process but its
+own; of the short-lived ones each sends one datagram to a closed port. CPU there includes ss and nsenter.`;
 
 declare module 'vitest' {
   export interface ProvidedContext {

@@ -105,6 +105,16 @@ describeLab('a socket of another network namespace', () => {
     expectNamed(event, errno, [socketOf(udp, lab.inode(client))]);
   });
 
+  test('nor does it belong here since packets with a mark are local here, as transparent proxies have it', async () => {
+    lab.ip(router, 'rule', 'add', 'fwmark', '1', 'lookup', '100');
+    lab.ip(router, 'route', 'add', 'local', '0.0.0.0/0', 'dev', 'lo', 'table', '100');
+    const watch = await startWatch(lab, router, ['--json']);
+    const udp = await open(client);
+    const errno = await fail(udp);
+    const [event] = await events(watch, 1);
+    expectNamed(event, errno, [socketOf(udp, lab.inode(client))]);
+  });
+
   test('a namespace that has no name, as those of containers', async () => {
     const watch = await startWatch(lab, router, ['--json']);
     const udp = await open(client);
