@@ -219,7 +219,7 @@ export class EventPipeline {
       this.#ready(event, description);
       return;
     }
-    this.#attribute(event, original, whyDropped(bytes, packet, original), description);
+    this.#attribute(event, bytes, packet, original, description);
   }
 
   /** Whether the error is addressed to this namespace on the wire alone, and NAT sends it on to another one. */
@@ -235,7 +235,13 @@ export class EventPipeline {
     });
   }
 
-  #attribute(event: IcmpEvent, original: OriginalDatagram, dropped: string | null, description: Octets): void {
+  #attribute(
+    event: IcmpEvent,
+    bytes: Uint8Array,
+    packet: IcmpPacket,
+    original: OriginalDatagram,
+    description: Octets,
+  ): void {
     const { attribution, whyUnknown, sink } = this.#options;
     const { version, type, code } = event.icmp;
     event.errno = errnoFor(version, type, code).errno;
@@ -256,7 +262,7 @@ export class EventPipeline {
       sport: ports.source,
       dst: original.ip.dst,
       dport: ports.destination,
-      dropped,
+      dropped: whyDropped(bytes, packet, original),
     };
     const result = attribution.lookup(quoted, event.direction, event.interface);
     if (!(result instanceof Promise)) {

@@ -42,8 +42,8 @@ interface Question {
   isSecondLook: boolean;
   /** A namespace could not be read, so all were looked for once more. */
   isListedAnew: boolean;
-  /** The sockets that it is answered by. */
-  readonly sources: Map<NamespaceView, SocketSource>;
+  /** The sockets that it is answered by, by their local port. */
+  readonly sources: Map<NamespaceView, { localPort: number; source: SocketSource }>;
 }
 
 /** Where the socket may be: a namespace, and the tuple that it has there. */
@@ -225,7 +225,7 @@ export class HostAttribution {
     const known = this.#answers.get(key) ?? this.#pending.get(key);
     if (known !== undefined) return known;
     const since = this.#arrival;
-    const question = {
+    const question: Question = {
       role,
       tuple,
       interfaceName,
@@ -233,7 +233,7 @@ export class HostAttribution {
       since,
       isSecondLook: false,
       isListedAnew: false,
-      sources: new Map<NamespaceView, SocketSource>(),
+      sources: new Map(),
     };
     const found = this.#try(question);
     if (found instanceof Promise) {
@@ -367,7 +367,7 @@ export class HostAttribution {
       ...question,
       isSecondLook: true,
       isListedAnew: true,
-      sources: new Map<NamespaceView, SocketSource>(),
+      sources: new Map(),
     });
     return !(found instanceof Promise) && isHeldConnection(found) ? found : null;
   }
@@ -430,7 +430,9 @@ export class HostAttribution {
   #lookIn(place: Place, question: Question): Found | Promise<unknown> {
     const { namespace, tuple, isKnownLocal } = place;
     // The first table after the error, also when other things were waited for meanwhile.
-    const source = question.sources.get(namespace) ?? this.#sourceFor(namespace, tuple, question.since);
+    const kept = question.sources.get(namespace);
+    const source =
+      kept?.localPort === tuple.localPort ? kept.source : this.#sourceFor(namespace, tuple, question.since);
     if (source instanceof Promise) return source;
     if (source === null) {
       if (namespace === this.#host.own || question.isListedAnew) return UNREADABLE;
@@ -440,7 +442,7 @@ export class HostAttribution {
       question.since = this.#host.now();
       return this.#host.lookForNamespaces() ?? UNREADABLE;
     }
-    question.sources.set(namespace, source);
+    question.sources.set(namespace, { localPort: tuple.localPort, source });
     const eligible = eligibleSockets(source, tuple);
     // Before anything is waited for: the socket may be closed in a moment.
     for (const socket of eligible.slice(0, MAX_CANDIDATES)) void this.#holders(socket, question.since);
@@ -549,7 +551,8 @@ export class HostAttribution {
     if (known !== undefined) return known;
     const tick = Promise.race([promise, delay(OPTIONS_AFTER / 3, undefined, { ref: false })]);
     this.#orTicks.set(promise, tick);
-    void tick.then(() => this.#orTicks.delete(promise));
+    const forget = (): unknown => this.#orTicks.delete(promise);
+    tick.then(forget, forget);
     return tick;
   }
 
