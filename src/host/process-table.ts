@@ -137,11 +137,6 @@ export class ProcessTable {
     return this.#scans.latest?.value.unreadable ?? null;
   }
 
-  /** Milliseconds spent scanning. */
-  get scanCost(): number {
-    return this.#scans.totalCost;
-  }
-
   /** Scans once, so that the first question is answered from memory. */
   async warm(): Promise<void> {
     await this.#scans.join();
