@@ -368,7 +368,7 @@ describe('sockets: a snapshot', () => {
     const { stdout, stderr, status } = udpicmpWatch(['sockets']);
     expect(status).toBe(0);
     // What may not be read is said: who is not root cannot look into every process.
-    expect(stderr).toMatch(/^(?:udpicmp-watch: \d+ processes are in network namespaces [^\n]+\n)?$/);
+    expect(stderr).toMatch(/^(?:udpicmp-watch: \d+ processes or mounts are of network namespaces [^\n]+\n)?$/);
     expect(stdout.split('\n')).toHaveLength(2);
     const { v, host, time, namespaces } = snapshotIn(stdout);
     expect([v, host]).toEqual([1, hostname()]);

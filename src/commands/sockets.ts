@@ -12,7 +12,9 @@ export async function saveSockets({ netns }: { netns: 'all' | 'self' }): Promise
     const snapshot = await takeSnapshot(host);
     const { unreadable, namespaces } = snapshot;
     if (unreadable !== null && unreadable > 0) {
-      say(`${unreadable} processes are in network namespaces that may not be read: their sockets are missing`);
+      say(
+        `${unreadable} processes or mounts are of network namespaces that may not be read: their sockets are missing`,
+      );
     }
     if (namespaces[0]!.sockets === null) {
       say('/proc/net/udp cannot be read');

@@ -472,8 +472,8 @@ export class HostAttribution {
       notes.push(`${sockets.length} of ${result.sockets.length} candidates are named`);
     if (held.length === 0) notes.push(this.#host.whyUnheld());
     if (result.match !== 'connected') {
-      const successor = question.role === 'sender' ? this.#justClosed(place) : null;
-      if (successor !== null) notes.push(successor);
+      const predecessor = question.role === 'sender' ? this.#justClosed(place) : null;
+      if (predecessor !== null) notes.push(predecessor);
       const rivals = eligible.filter((socket) => !result.sockets.includes(socket) && !socket.connected).length;
       if (rivals > 0 && this.#isByDevice(result.sockets, options)) notes.push(reuseportNote(rivals));
     }
@@ -666,7 +666,7 @@ function foundNowhere({ unreadable, othersSkipped }: Survey): Found {
   if (othersSkipped) return OTHERS_SKIPPED;
   if (unreadable === 0) return NOT_LOCAL;
   return unknown(
-    `the quoted source is an address of no network namespace that may be read, and ${unreadable} processes are in others`,
+    `the quoted source is an address of no network namespace that may be read, and ${unreadable} processes or mounts are of others`,
   );
 }
 

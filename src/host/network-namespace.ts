@@ -1,6 +1,6 @@
 /**
  * One network namespace of this host: its addresses, its UDP sockets, its NAT. Everything is read when it is asked for,
- * for many at once, and never for more than about a tenth of the time each (Refresher).
+ * for many at once, and for never more than about a tenth of the time for each kind, all namespaces together (SharedBounds).
  *
  * A namespace is read through /proc/PID/net of a process in it. Where it has none (`ip netns add`, and a process that
  * opened its socket there and went back), it is entered by its mount with nsenter(1).
@@ -8,7 +8,15 @@
 import { existsSync, statSync } from 'node:fs';
 import { parseAddresses, type AddressSet } from './address-set.ts';
 import { ConntrackTable } from './conntrack.ts';
-import { linkedInode, netFilesInode, readHead, readIfSmall, readLink, type FileHead } from './proc-file.ts';
+import {
+  isForbidden,
+  linkedInode,
+  netFilesInode,
+  readHead,
+  readIfSmall,
+  readLink,
+  type FileHead,
+} from './proc-file.ts';
 import type { NamespaceView, SocketSource } from './host-view.ts';
 import { Pace, Refresher, type Latest, type Run } from './refresher.ts';
 import { SocketDiagnosis, type SocketOptions } from './socket-options.ts';
@@ -186,7 +194,8 @@ export class NetworkNamespace implements NamespaceView {
 
   /** Whether there is still a way in. */
   get isThere(): boolean {
-    return this.#directory() !== null || inodeOf(this.entrance.mount) === this.inode;
+    const { mount } = this.entrance;
+    return this.#directory() !== null || (mount !== null && isMounted(mount, this.inode));
   }
 
   /** Reads everything once, so that the first error is answered from memory. */
@@ -527,9 +536,13 @@ export class NetworkNamespace implements NamespaceView {
   }
 }
 
-/** Of a mounted namespace; undefined where nothing is there. */
-function inodeOf(mount: string | null): number | undefined {
-  return mount === null ? undefined : statSync(mount, { throwIfNoEntry: false })?.ino;
+/** Whether the namespace is mounted there, or may be: a directory on the way may be closed to this user. */
+function isMounted(mount: string, inode: number | null): boolean {
+  try {
+    return statSync(mount).ino === inode;
+  } catch (error) {
+    return isForbidden(error);
+  }
 }
 
 function textOf(file: FileHead | null | undefined): string | null {

@@ -15,7 +15,7 @@ export interface Snapshot {
   host: string;
   /** RFC 3339. */
   time: string;
-  /** Processes in network namespaces that may not be read; null: only one namespace was looked at. */
+  /** Processes or mounts of network namespaces that may not be read; null: only one namespace was looked at. */
   unreadable: number | null;
   unheld: string;
   namespaces: SavedNamespace[];

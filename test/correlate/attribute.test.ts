@@ -149,7 +149,7 @@ describe('an error that came in', () => {
     const among = attributionOf(proc.root);
     expect(await among.lookup(other, 'in', 'eth0')).toMatchObject({ outcome: 'unknown', match: null, sockets: [] });
     expect((await among.lookup(other, 'in', 'eth0')).note).toMatch(
-      /^the quoted source is an address of no network namespace that may be read, and 1 processes are in others/,
+      /^the quoted source is an address of no network namespace that may be read, and 1 processes or mounts are of others/,
     );
     const alone = attributionOf(proc.root, { allNamespaces: false });
     expect(await alone.lookup(other, 'in', 'eth0')).toMatchObject({ outcome: 'unknown', match: null, sockets: [] });

@@ -248,7 +248,7 @@ describe('what could not be read when it was made is not known now', () => {
     const found = await attribution.lookup(refused('203.0.113.9 1 > 203.0.113.8 2'), 'forward', null);
     expect(found).toMatchObject({
       outcome: 'unknown',
-      note: expect.stringContaining('3 processes are in others') as string,
+      note: expect.stringContaining('3 processes or mounts are of others') as string,
     });
   });
 });
