@@ -37,6 +37,21 @@ interface CliOptions {
   summary: boolean;
 }
 
+/** What commander makes of the options of `probe`. */
+interface ProbeCliOptions {
+  count: number;
+  interval: number;
+  timeout: number;
+  payload?: string;
+  json?: true;
+  4?: true;
+  6?: true;
+}
+
+/** Of `probe`: to one port, and an hour between them. */
+const MAX_DATAGRAMS = 1000;
+const MAX_SECONDS = 3600;
+
 /** The kernel's ring: some 29,000 packets, enough for a burst of 100,000 as fast as they come (npm run bench). */
 const DEFAULT_BUFFER_KIB = 32 * 1024;
 
@@ -58,6 +73,35 @@ function port(text: string): number {
   const value = Number(text);
   if (!/^\d+$/.test(text) || value > 65_535) throw new InvalidArgumentError('It is not a port from 0 to 65535.');
   return value;
+}
+
+/** Ports of the command line, each once, in their order. */
+function portRange(text: string, previous: Set<number> | undefined): Set<number> {
+  const [, from, to = from] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text) ?? [];
+  const first = Number(from);
+  const last = Number(to);
+  if (!(first >= 1 && first <= last && last <= 65_535)) {
+    throw new InvalidArgumentError('It is not a port from 1 to 65535, nor a range of them.');
+  }
+  const ports = new Set(previous);
+  for (let value = first; value <= last; value++) ports.add(value);
+  return ports;
+}
+
+function datagrams(text: string): number {
+  const value = positiveInteger(text);
+  if (value > MAX_DATAGRAMS) throw new InvalidArgumentError(`It is more than ${MAX_DATAGRAMS}.`);
+  return value;
+}
+
+function seconds(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^(\d+\.?\d*|\.\d+)$/.test(text) || value < least || value > MAX_SECONDS) {
+      throw new InvalidArgumentError(`It is not a number of seconds from ${least} to ${MAX_SECONDS}.`);
+    }
+    return value;
+  };
 }
 
 function address(text: string): string {
@@ -146,6 +190,31 @@ function commandLine(choose: (job: Job) => void): Command {
       choose(async () => {
         const { saveSockets } = await import('./commands/sockets.ts');
         return saveSockets(options);
+      });
+    });
+  program
+    .command('probe')
+    .description(
+      'Asks UDP ports whether somebody is there, and says what the answer, the ICMP error or the silence means.',
+    )
+    .argument('<host>', 'a name or an address')
+    .argument('<port...>', 'ports, and ranges of them: 53 8000-8010', portRange)
+    .option('--count <n>', 'datagrams to each port at the most', datagrams, 3)
+    .option('--interval <seconds>', 'between two of them', seconds(0.01), 1)
+    .option('--timeout <seconds>', 'to wait after the last', seconds(0.1), 4)
+    .option(
+      '--payload <what>',
+      'send that: hex:DEADBEEF, or a file; otherwise a query to 53 and 123, an empty datagram elsewhere',
+    )
+    .option('--json', 'JSON lines')
+    .addOption(new Option('-4', 'IPv4 only').conflicts('6'))
+    .option('-6', 'IPv6 only')
+    .action((host: string, ports: Set<number>, { 4: v4, 6: v6, ...options }: ProbeCliOptions) => {
+      choose(async () => {
+        if (host === '' || options.payload === '') throw new UsageError('an empty name');
+        const { probe } = await import('./commands/probe.ts');
+        const family = v4 === true ? 4 : v6 === true ? 6 : 0;
+        return probe({ host, ports: [...ports], family, json: false, payload: undefined, ...options });
       });
     });
   return program;
