@@ -5,6 +5,7 @@ import { lookup } from 'node:dns/promises';
 import { setMaxListeners } from 'node:events';
 import { isIP, isIPv6 } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
+import { unixNow } from '../probe/clock.ts';
 import { IcmpEar } from '../probe/icmp-ear.ts';
 import { Pace } from '../probe/pace.ts';
 import { checkLength, questionFor, readPayload, WrongArgument } from '../probe/payload.ts';
@@ -208,11 +209,4 @@ function familyOf(address: string): 4 | 6 {
 function ownAddresses(): Set<string> {
   const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
   return new Set(['::1', ...addresses.map(({ address }) => canonicalAddress(address) ?? address)]);
-}
-
-/** Milliseconds since 1970, to the microsecond where nobody has set the clock since the program started. */
-function unixNow(): number {
-  const fine = performance.timeOrigin + performance.now();
-  const coarse = Date.now();
-  return Math.abs(fine - coarse) < 2 ? fine : coarse;
 }

@@ -10,6 +10,7 @@ import type { PacketCursor } from '../savefile/packet.ts';
 import { captureFilter } from '../source/capture-filter.ts';
 import { ANY_DEVICE } from '../source/capture-protocol.ts';
 import { CaptureError, LiveCapture } from '../source/live.ts';
+import { monotonicOf } from './clock.ts';
 import type { Endpoint, IcmpError } from './verdict.ts';
 
 /** Probes are few packets; the rest of the host may have more. */
@@ -118,7 +119,7 @@ export class IcmpEar {
       sentFrom: { address: ip.src, port: ports.source },
       sentTo: { address: ip.dst, port: ports.destination },
     };
-    listener(error, monotonic(seconds * 1000 + nanoseconds / 1e6));
+    listener(error, monotonicOf(seconds * 1000 + nanoseconds / 1e6));
   }
 }
 
@@ -134,11 +135,6 @@ function mtuOf(bytes: Uint8Array, { ip, type, code, icmpOffset, end }: IcmpPacke
   if (ip.version === 6) return type === 2 ? u32(bytes, icmpOffset + 4) : null;
   const mtu = type === 3 && code === 4 ? u16(bytes, icmpOffset + 6) : 0;
   return mtu === 0 ? null : mtu;
-}
-
-/** A packet's time stamp by performance.now(). Whoever sets the clock meanwhile makes it wrong, but never later than now. */
-function monotonic(unixMs: number): number {
-  return Math.min(performance.now(), unixMs - performance.timeOrigin);
 }
 
 function reason(error: unknown): string {
