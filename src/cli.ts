@@ -209,6 +209,10 @@ function commandLine(choose: (job: Job) => void): Command {
     .option('--json', 'JSON lines')
     .addOption(new Option('-4', 'IPv4 only').conflicts('6'))
     .option('-6', 'IPv6 only')
+    .addHelpText(
+      'after',
+      '\nExit status: 0 all answered; 1 any refused, unreachable or local-error; 3 otherwise silent; 2 a wrong command line.',
+    )
     .action((host: string, ports: Set<number>, { 4: v4, 6: v6, ...options }: ProbeCliOptions) => {
       choose(async () => {
         if (host === '' || options.payload === '') throw new UsageError('an empty name');

@@ -59,22 +59,20 @@ async function probeHost(options: ProbeOptions): Promise<number> {
   const stop = new AbortController();
   // Each port that is under way listens.
   setMaxListeners(AT_ONCE + 10, stop.signal);
+  const output = new Output(process.stdout, (error) => {
+    if (error.code !== 'EPIPE') say(`standard output: ${error.message}`);
+    stop.abort();
+  });
   let isInterrupted = false;
   const onSignal = (): void => {
     if (isInterrupted) process.exit(STATUS.failed); // asked twice: at once
     isInterrupted = true;
     stop.abort();
+    output.hurry();
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
-  const output = new Output(process.stdout, (error) => {
-    if (error.code !== 'EPIPE') say(`standard output: ${error.message}`);
-    stop.abort();
-  });
   const status = await listenAndProbe(options, payload, output, stop.signal);
-  if (isInterrupted) {
-    say('probe: interrupted');
-    output.hurry();
-  }
+  if (isInterrupted) say('probe: interrupted');
   await output.finish();
   const outputFailed = output.error !== null && output.error.code !== 'EPIPE';
   return outputFailed || isInterrupted ? STATUS.failed : status;

@@ -117,7 +117,10 @@ function icmpNotes(icmp: IcmpError, { target, local, isOwn }: PortReport): strin
   const { version, type, code, src, sentFrom, sentTo } = icmp;
   const isNeighbourMissing = version === 4 ? type === 3 && code === 1 : type === 1 && code === 3;
   if (isOwn(src) && !isOwn(sentTo.address)) {
-    const why = version === 4 ? 'no answer to ARP' : 'no answer to neighbour solicitation';
+    const why =
+      version === 4
+        ? 'no answer to ARP from it or its gateway'
+        : 'no answer to neighbour solicitation from it or its gateway';
     parts.push(`this host itself${isNeighbourMissing ? `: ${why}` : ''}`);
   }
   if (isAdministrative(icmp)) parts.push('a firewall or a routing policy there forbids it');

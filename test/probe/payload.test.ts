@@ -33,8 +33,8 @@ function dissected(payload: Uint8Array, port: number, fields: string[]): string[
 }
 
 test('53: a query for the name servers of the root, recursion desired', (context) => {
-  const { datagram, isAnswered } = questionFor(53, null);
-  const query = datagram();
+  const question = questionFor(53, null);
+  const query = question.datagram();
   expect(query).toHaveLength(17);
   needs(context, 'tshark');
   const fields = [
@@ -56,12 +56,11 @@ test('53: a query for the name servers of the root, recursion desired', (context
     '0x0001',
     id,
   ]);
-  expect(isAnswered(query, query)).toBe(true);
+  expect(question.isAnswered(query, query)).toBe(true);
 });
 
 test('123: a client request of version 4, and nothing of this host in it', (context) => {
-  const { datagram } = questionFor(123, null);
-  const request = datagram();
+  const request = questionFor(123, null).datagram();
   expect(request).toHaveLength(48);
   expect(request.subarray(1, 40).every((octet) => octet === 0)).toBe(true);
   needs(context, 'tshark');

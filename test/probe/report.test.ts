@@ -5,7 +5,13 @@ import { jsonLine, textLine, type PortReport } from '../../src/probe/report.ts';
 import type { Finding, IcmpError } from '../../src/probe/verdict.ts';
 import schema from '../../src/probe.schema.json' with { type: 'json' };
 
-const ajv = new Ajv2020({ strict: true, strictTypes: false, strictRequired: false, allowUnionTypes: true, allErrors: true });
+const ajv = new Ajv2020({
+  strict: true,
+  strictTypes: false,
+  strictRequired: false,
+  allowUnionTypes: true,
+  allErrors: true,
+});
 addFormats.default(ajv, ['ipv4', 'ipv6']);
 const validate = ajv.compile(schema);
 
@@ -95,12 +101,12 @@ const CASES: [text: string, finding: Finding, more?: Partial<PortReport>][] = [
   ],
   [
     '192.0.2.20:9999 unreachable: EHOSTUNREACH, host unreachable (type 3 code 1) from 10.0.0.2 after 3.1 s since the first ' +
-      'of 3 datagrams; this host itself: no answer to ARP; not fatal: a connected socket is not told',
+      'of 3 datagrams; this host itself: no answer to ARP from it or its gateway; not fatal: a connected socket is not told',
     unreachable('EHOSTUNREACH', { code: 1, src: LOCAL.address }, { sent: 3, afterMs: 3070, sinceFirst: true }),
   ],
   [
     '[2001:db8:2::20]:53 unreachable: EHOSTUNREACH, address unreachable (ICMPv6 type 1 code 3) from 2001:db8:1::2 after ' +
-      '0.4 ms; this host itself: no answer to neighbour solicitation; not fatal: a connected socket is not told',
+      '0.4 ms; this host itself: no answer to neighbour solicitation from it or its gateway; not fatal: a connected socket is not told',
     finding({
       verdict: 'unreachable',
       errno: 'EHOSTUNREACH',

@@ -20,6 +20,7 @@ function systemError(code: string): Error {
 
 /** Lets the calls of send() fail, in order; null and what comes after do as they do. */
 function failSends(...errors: (string | null)[]): { calls: () => number } {
+  // oxlint-disable-next-line typescript/unbound-method -- it is called on a socket
   const original = Socket.prototype.send as Send;
   const spy = vi.spyOn(Socket.prototype, 'send') as unknown as ReturnType<typeof vi.fn>;
   let call = 0;
@@ -146,6 +147,7 @@ test.each([
 });
 
 test('a socket that is connected to itself would answer itself: another is taken', async () => {
+  // oxlint-disable-next-line typescript/unbound-method -- it is called on a socket
   const original = Socket.prototype.remoteAddress;
   const peer = await server('127.0.0.1');
   peer.close();
