@@ -19,6 +19,9 @@ interface CliOptions {
   interface: string;
   listInterfaces?: true;
   read?: string;
+  write?: string;
+  incidents?: true;
+  top?: true;
   count: number;
   bufferSize: number;
   v?: true;
@@ -138,6 +141,10 @@ function commandLine(choose: (job: Job) => void): Command {
     .option('-i, --interface <name>', 'capture there', ANY_DEVICE)
     .option('-D, --list-interfaces', 'list the interfaces and exit')
     .option('-r, --read <file>', 'replay a pcap or pcapng file, gzip too; - for standard input')
+    .option(
+      '-w, --write <file>',
+      'save the shown packets too, with what was found out as comments; - for standard output',
+    )
     .addOption(
       new Option('-c, --count <n>', 'exit after that many events')
         .argParser(positiveInteger)
@@ -151,7 +158,9 @@ function commandLine(choose: (job: Job) => void): Command {
     .option('--all-icmp', 'every ICMP and ICMPv6 packet; the default is the errors that quote UDP')
     .addOption(new Option('--plain', "tcpdump's line alone").conflicts(['oneline', 'json']))
     .addOption(new Option('--oneline', "tcpdump's line and the attribution on one line").conflicts('json'))
-    .option('--json', 'JSON lines')
+    .addOption(new Option('--json', 'JSON lines').conflicts('top'))
+    .option('--incidents', 'a table of incidents on standard error, at the end and on SIGUSR1')
+    .addOption(new Option('--top', 'that table, live in the terminal').conflicts(['plain', 'oneline', 'read']))
     .option('--sockets <file>', 'attribute by a saved socket snapshot (udpicmp-watch sockets > FILE)')
     .option('--no-sockets', 'look nothing up on this host')
     .addOption(netnsOption())
@@ -244,15 +253,24 @@ function watchOptions(options: CliOptions, expression: string, timeStamps: numbe
         `tcpdump -r ${shellWord(options.read)} -w - ${shellWord(expression)} | udpicmp-watch -r -`,
     );
   }
-  if (options.read === '' || options.interface === '' || options.sockets === '') throw new UsageError('an empty name');
+  if ([options.read, options.write, options.interface, options.sockets].includes(''))
+    throw new UsageError('an empty name');
   if (timeStamps > 5) throw new UsageError('-t is given at most five times');
+  const writesToOutput = options.write === '-';
+  if (options.top === true && writesToOutput) throw new UsageError('--top and -w - both want standard output');
+  if (options.top === true && !process.stdout.isTTY) {
+    throw new UsageError('--top is for a terminal: in a pipe or a file, --incidents prints the table at the end');
+  }
   const layout = options.plain === true ? 'plain' : options.oneline === true ? 'oneline' : 'two-line';
   return {
     read: options.read,
     device: options.interface,
     expression,
     bufferKib: options.bufferSize,
-    format: options.json === true ? 'json' : layout,
+    format: writesToOutput || options.top === true ? 'none' : options.json === true ? 'json' : layout,
+    write: options.write,
+    incidents: options.incidents === true || options.top === true,
+    top: options.top === true,
     timeStamp: timeStamps as TimeStampStyle,
     verbose: options.v === true,
     allIcmp: options.allIcmp === true,

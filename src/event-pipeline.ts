@@ -1,5 +1,6 @@
 /**
- * From captured packets to printed events, in order: decode → correlate → select → sink.
+ * From captured packets to printed events, in order: decode → correlate → select → sink. What is shown makes up the
+ * incidents; a datagram of a peer that an incident is about ends it.
  *
  * Packets come synchronously and their bytes are gone when the call returns; a look-up on the host may take
  * longer. Events wait for theirs in a bounded queue and leave it in the order in which they came.
@@ -8,18 +9,30 @@ import type { HostAttribution } from './correlate/attribute.ts';
 import type { Attribution } from './correlate/attribution.ts';
 import { copyKey, Duplicates } from './correlate/duplicates.ts';
 import { FlowCounts } from './correlate/flow-counts.ts';
+import { quietRecord, recoveredRecord } from './correlate/incident-records.ts';
+import type { ErringFlow, Incidents } from './correlate/incidents.ts';
+import {
+  NotBelieved,
+  restoreEvent,
+  restoreQuiet,
+  restoreRecovery,
+  savedJson,
+  savedJsonOfEntry,
+} from './correlate/saved-lines.ts';
 import { errnoFor } from './correlate/verdict.ts';
 import { icmpv4Name } from './decode/icmpv4.ts';
 import { icmpv6Name } from './decode/icmpv6.ts';
 import { PROTOCOL } from './decode/ip.ts';
 import { cookedHeader, isSupportedLinkType } from './decode/link.ts';
-import { isMalformed } from './decode/octets.ts';
+import { isMalformed, u16 } from './decode/octets.ts';
 import { hasPorts, UDP_HEADER, type OriginalDatagram } from './decode/original-datagram.ts';
-import { decodePacket, findIcmp, hasRightChecksum, type IcmpPacket } from './decode/packet.ts';
-import type { Flow, IcmpEvent } from './event.ts';
+import { decodeDatagram, decodePacket, findIcmp, findUdp, hasRightChecksum, type IcmpPacket } from './decode/packet.ts';
+import { isRecord, type Flow, type IcmpEvent, type IncidentRecord, type TimeStamp } from './event.ts';
+import { reversed } from './host/udp-tuple.ts';
 import type { CaptureInterface, PacketCursor } from './savefile/packet.ts';
 import { selects, type Selection } from './selection.ts';
 import type { Octets, Output } from './sink/output.ts';
+import type { PacketWriter, SavedPacket } from './sink/saved-packets.ts';
 import type { Sink } from './sink/sink.ts';
 
 /** Events that may wait for their look-up at once. Beyond it the oldest is printed as it is: unknown. */
@@ -42,6 +55,18 @@ export interface PipelineOptions {
   /** Null: look nothing up; `whyUnknown` then says why. */
   attribution: HostAttribution | null;
   whyUnknown: string;
+  /** The host that live events are about; null in a replay. */
+  host: string | null;
+  /** Packets come as they happen, and not out of a file. */
+  isLive: boolean;
+  /** Believe what `-w` saved beside the packets. */
+  usesComments: boolean;
+  /** Called for the first of those comments that is not believed. */
+  onNotBelieved: (why: string) => void;
+  /** Null: there are none to be told of. */
+  incidents: Incidents | null;
+  /** Where the packets that are shown are saved too. */
+  writer: PacketWriter | null;
   selection: Selection;
   /** All ICMP, not just the errors that quote UDP. */
   allIcmp: boolean;
@@ -67,6 +92,8 @@ export interface PipelineCounts {
   unsupported: Map<number, number>;
   /** Events printed without a look-up since too many waited. */
   notLookedUp: number;
+  /** Comments, of those that `-w` writes, that contradict their packet or are not as they were written. */
+  notBelieved: number;
 }
 
 /**
@@ -87,10 +114,22 @@ export class ErrorsBetween {
   }
 }
 
-interface WaitingEvent {
-  event: IcmpEvent;
+interface Waiting {
+  event: IcmpEvent | Answer | IncidentRecord;
   description: Octets;
+  /** Where the packets are saved: a copy of it. */
+  packet: SavedPacket | null;
+  /** When it came, on the clock of the incidents. */
+  at: number;
   ready: boolean;
+}
+
+/** A peer's datagram after an error, while its socket is looked up. */
+interface Answer {
+  flow: ErringFlow;
+  /** Null where nothing is looked up. */
+  found: Attribution | null;
+  time: TimeStamp;
 }
 
 export class EventPipeline {
@@ -101,19 +140,22 @@ export class EventPipeline {
     malformed: 0,
     unsupported: new Map(),
     notLookedUp: 0,
+    notBelieved: 0,
   };
   readonly flowCounts = new FlowCounts();
   readonly #options: PipelineOptions;
   #iface: CaptureInterface | null = null;
   #ifaceSupported = false;
   /** In order of arrival; those before #head have left. */
-  #waiting: WaitingEvent[] = [];
+  #waiting: Waiting[] = [];
   #head = 0;
   readonly #duplicates = new Duplicates();
   /** Between two chunks events go out at once; within one they wait for further sightings of their packet. */
   #inChunk = false;
   #ended = false;
   #whenEmpty: (() => void)[] = [];
+  /** The file has what became of its incidents. */
+  #hasSavedLines = false;
 
   constructor(options: PipelineOptions) {
     this.#options = options;
@@ -121,7 +163,9 @@ export class EventPipeline {
 
   /** The sieve for a savefile reader (SavefileHandler.wants); what it lets through `packet` looks at again. */
   readonly wants = (bytes: Uint8Array, offset: number, end: number, linkType: number): boolean =>
-    findIcmp(bytes, offset, end, linkType, !this.#options.allIcmp) !== -1 || !isSupportedLinkType(linkType);
+    findIcmp(bytes, offset, end, linkType, !this.#options.allIcmp) !== -1 ||
+    !isSupportedLinkType(linkType) ||
+    this.#isFollowed(bytes, offset, end, linkType);
 
   /** Takes one captured packet; to be called by a savefile reader. */
   packet(cursor: PacketCursor): void {
@@ -138,13 +182,35 @@ export class EventPipeline {
     }
     const end = offset + cursor.caplen;
     const ipAt = findIcmp(bytes, offset, end, iface.linkType, !this.#options.allIcmp);
-    if (ipAt === -1) return;
+    if (ipAt === -1) {
+      this.#datagram(cursor);
+      return;
+    }
     const packet = decodePacket(bytes, ipAt, end);
     if (isMalformed(packet)) {
       this.counts.malformed++;
       return;
     }
     this.#icmp(cursor, packet);
+  }
+
+  /** A journal entry of a savefile: one of ours says that an incident became quiet. */
+  readonly journalEntry = (entry: string): void => {
+    const json = this.#options.usesComments ? savedJsonOfEntry(entry) : null;
+    if (json === null || this.#ended) return;
+    this.#believe(() => {
+      const record = restoreQuiet(json);
+      this.#hasSavedLines = true;
+      this.#ready(record, '', null, 0);
+    });
+  };
+
+  /** To be called every second or so: says which incidents have become quiet. */
+  tick(): void {
+    const now = Date.now();
+    const time = { seconds: Math.trunc(now / 1000), nanoseconds: (now % 1000) * 1e6, nanosecondResolution: false };
+    this.#sayWhatIsQuiet(performance.now(), time);
+    this.#options.output.flushSoon();
   }
 
   /** To be called before the packets of each chunk of a live capture. */
@@ -172,9 +238,93 @@ export class EventPipeline {
     this.#ended = true;
   }
 
-  #icmp(cursor: PacketCursor, packet: IcmpPacket): void {
-    const { attribution, allIcmp, once, sink } = this.#options;
+  /** Whether it is a datagram between an error's sender and the peer. Most are told by their ports alone. */
+  #isFollowed(bytes: Uint8Array, offset: number, end: number, linkType: number): boolean {
+    const { incidents } = this.#options;
+    if (incidents === null || !incidents.isFollowing) return false;
+    const udp = findUdp(bytes, offset, end, linkType);
+    return udp !== -1 && incidents.mayFollow(u16(bytes, udp), u16(bytes, udp + 2));
+  }
+
+  /** Any packet that is no ICMP. */
+  #datagram(cursor: PacketCursor): void {
+    const { incidents, usesComments } = this.#options;
     const { bytes, offset, iface } = cursor;
+    const end = offset + cursor.caplen;
+    const json = usesComments ? savedJson(cursor.comments) : null;
+    if (json === null && (this.#hasSavedLines || !this.#isFollowed(bytes, offset, end, iface.linkType))) return;
+    const datagram = decodeDatagram(bytes, offset, end, iface.linkType);
+    if (datagram === null) return;
+    const { ip, ports } = datagram;
+    if (json !== null) {
+      this.#believe(() => {
+        const answer = { src: ip.src, sport: ports.source, dst: ip.dst, dport: ports.destination };
+        const record = restoreRecovery(json, timeOf(cursor), answer);
+        this.#hasSavedLines = true;
+        this.#ready(record, '', this.#copy(cursor), 0);
+      });
+      return;
+    }
+    const { version, src: local, dst: remote } = ip;
+    const sent = { version, local, localPort: ports.source, remote, remotePort: ports.destination };
+    incidents!.find(sent)?.countSent(sent, iface.name);
+    const flow = incidents!.find(reversed(sent));
+    if (flow !== null && !flow.isAnswering) this.#answer(cursor, flow);
+  }
+
+  /** The peer's first datagram after an error. */
+  #answer(cursor: PacketCursor, flow: ErringFlow): void {
+    const { attribution, isLive } = this.#options;
+    const at = this.#clock(cursor);
+    if (!isLive) this.#sayWhatIsQuiet(at, timeOf(cursor));
+    flow.isAnswering = true;
+    const answer: Answer = { flow, found: null, time: timeOf(cursor) };
+    const packet = this.#copy(cursor);
+    if (!isLive || attribution === null) {
+      this.#ready(answer, '', packet, at);
+      return;
+    }
+    const { icmp, flow: tuple, interface: name } = flow.event;
+    const { src, sport, dst, dport } = tuple!;
+    const quoted = { ...icmp, src, sport: sport!, dst, dport: dport!, dropped: null };
+    this.#whenFound(attribution.lookup(quoted, 'in', name), answer, '', packet, at);
+  }
+
+  /** Null, or why what was saved is not believed. */
+  #believe(restore: () => void): string | null {
+    try {
+      restore();
+      return null;
+    } catch (error) {
+      if (!(error instanceof NotBelieved)) throw error;
+      if (this.counts.notBelieved++ === 0) this.#options.onNotBelieved(error.message);
+      return error.message;
+    }
+  }
+
+  #sayWhatIsQuiet(at: number, time: TimeStamp): void {
+    const { incidents } = this.#options;
+    if (incidents === null || this.#hasSavedLines) return;
+    for (const { incident, sent } of incidents.becomeQuiet(at)) {
+      this.#ready(quietRecord(incident, sent, time, at), '', null, at);
+    }
+  }
+
+  /** Milliseconds; live on a clock that is never set back, in a replay by the packets' time stamps. */
+  #clock({ seconds, nanoseconds }: PacketCursor): number {
+    return this.#options.isLive ? performance.now() : seconds * 1000 + nanoseconds / 1e6;
+  }
+
+  #copy({ bytes, offset, caplen, len, iface }: PacketCursor): SavedPacket | null {
+    if (this.#options.writer === null) return null;
+    return { bytes: bytes.slice(offset, offset + caplen), len, iface };
+  }
+
+  #icmp(cursor: PacketCursor, packet: IcmpPacket): void {
+    const { attribution, allIcmp, host, isLive, once, sink, usesComments } = this.#options;
+    const { bytes, offset, iface } = cursor;
+    const at = this.#clock(cursor);
+    if (!isLive) this.#sayWhatIsQuiet(at, timeOf(cursor));
     const original = packet.original !== null && !isMalformed(packet.original) ? packet.original : null;
     const direction = attribution === null ? null : attribution.directionOf(packet.ip.src, packet.ip.dst);
     let interfaces: string[] | null = null;
@@ -201,6 +351,7 @@ export class EventPipeline {
       seconds: cursor.seconds,
       nanoseconds: cursor.nanoseconds,
       nanosecondResolution: iface.nanosecondResolution,
+      host,
       interface: iface.name,
       direction,
       icmp: {
@@ -215,11 +366,22 @@ export class EventPipeline {
     };
     if (interfaces !== null) event.interfaces = interfaces;
     if (original !== null) event.flow = flowOf(original);
-    if (!quotesUdp) {
-      this.#ready(event, description);
-      return;
+    const saved = this.#copy(cursor);
+    const json = usesComments ? savedJson(cursor.comments) : null;
+    let { whyUnknown } = this.#options;
+    if (json !== null) {
+      const whyNot = this.#believe(() => {
+        restoreEvent(event, json);
+        this.#hasSavedLines = true;
+      });
+      if (whyNot === null) {
+        this.#ready(event, description, saved, at);
+        return;
+      }
+      whyUnknown = `its comment is not believed: ${whyNot}`;
     }
-    this.#attribute(event, bytes, packet, original, description);
+    if (quotesUdp) this.#attribute(event, bytes, packet, original, description, saved, at, whyUnknown);
+    else this.#ready(event, description, saved, at);
   }
 
   /** Whether the error is addressed to this namespace on the wire alone, and NAT sends it on to another one. */
@@ -241,17 +403,20 @@ export class EventPipeline {
     packet: IcmpPacket,
     original: OriginalDatagram,
     description: Octets,
+    saved: SavedPacket | null,
+    at: number,
+    whyUnknown: string,
   ): void {
-    const { attribution, whyUnknown, sink } = this.#options;
+    const { attribution, sink, writer } = this.#options;
     const { version, type, code } = event.icmp;
     event.errno = errnoFor(version, type, code).errno;
-    if (sink.printsCount) event.count = this.flowCounts.next(event.flow!);
+    if (sink.printsCount || writer !== null) event.count = this.flowCounts.next(event.flow!);
     event.outcome = 'unknown';
     event.match = null;
     const { ports } = original;
     if (attribution === null || ports === null) {
       event.note = attribution === null ? whyUnknown : 'the ports are not in the quote';
-      this.#ready(event, description);
+      this.#ready(event, description, saved, at);
       return;
     }
     const quoted = {
@@ -264,36 +429,46 @@ export class EventPipeline {
       dport: ports.destination,
       dropped: whyDropped(bytes, packet, original),
     };
-    const result = attribution.lookup(quoted, event.direction, event.interface);
-    if (!(result instanceof Promise)) {
-      applyAttribution(event, result);
-      this.#ready(event, description);
-      return;
-    }
-    const entry: WaitingEvent = { event, description, ready: false };
-    this.#waiting.push(entry);
-    this.#bound();
-    void this.#await(entry, result);
+    this.#whenFound(attribution.lookup(quoted, event.direction, event.interface), event, description, saved, at);
   }
 
-  async #await(entry: WaitingEvent, result: Promise<Attribution>): Promise<void> {
+  #whenFound(
+    result: Attribution | Promise<Attribution>,
+    event: IcmpEvent | Answer,
+    description: Octets,
+    packet: SavedPacket | null,
+    at: number,
+  ): void {
+    if (!(result instanceof Promise)) {
+      applyAttribution(event, result);
+      this.#ready(event, description, packet, at);
+      return;
+    }
+    const entry: Waiting = { event, description, packet, at, ready: false };
+    this.#waiting.push(entry);
+    this.#bound();
+    void this.#await(entry, event, result);
+  }
+
+  async #await(entry: Waiting, event: IcmpEvent | Answer, result: Promise<Attribution>): Promise<void> {
     try {
       const found = await result;
-      if (!entry.ready) applyAttribution(entry.event, found);
+      if (!entry.ready) applyAttribution(event, found);
     } catch (error) {
-      entry.event.note = `the look-up failed: ${error instanceof Error ? error.message : String(error)}`;
+      if (!isAnswer(event))
+        event.note = `the look-up failed: ${error instanceof Error ? error.message : String(error)}`;
     }
     entry.ready = true;
     this.#leave();
   }
 
   /** An event that waits for nothing still waits for those before it. */
-  #ready(event: IcmpEvent, description: Octets): void {
+  #ready(event: Waiting['event'], description: Octets, packet: SavedPacket | null, at: number): void {
     if (this.#head === this.#waiting.length && !this.#inChunk) {
-      this.#show(event, description);
+      this.#show(event, description, packet, at);
       return;
     }
-    this.#waiting.push({ event, description, ready: true });
+    this.#waiting.push({ event, description, packet, at, ready: true });
     this.#bound();
   }
 
@@ -305,7 +480,7 @@ export class EventPipeline {
 
   #giveUpOldest(why: string): void {
     const oldest = this.#waiting[this.#head]!;
-    if (!oldest.ready) oldest.event.note = why;
+    if (!oldest.ready && 'icmp' in oldest.event) oldest.event.note = why;
     oldest.ready = true;
     this.#release();
   }
@@ -320,7 +495,7 @@ export class EventPipeline {
       const next = this.#waiting[this.#head];
       if (next === undefined || !next.ready) break;
       this.#head++;
-      this.#show(next.event, next.description);
+      this.#show(next.event, next.description, next.packet, next.at);
     }
     this.#options.output.flushSoon();
     if (this.#head === this.#waiting.length) {
@@ -333,11 +508,22 @@ export class EventPipeline {
     }
   }
 
-  #show(event: IcmpEvent, description: Octets): void {
-    const { sink, output, selection, lineBuffered, maxEvents, onMaxEvents } = this.#options;
-    if (this.#ended || !selects(selection, event)) return;
+  #show(event: Waiting['event'], description: Octets, packet: SavedPacket | null, at: number): void {
+    const { sink, output, selection, lineBuffered, maxEvents, onMaxEvents, incidents, writer } = this.#options;
+    if (this.#ended) return;
+    if (isAnswer(event)) {
+      this.#showAnswer(event, packet, at);
+      return;
+    }
+    if (isRecord(event)) {
+      this.#showRecord(event, packet);
+      return;
+    }
+    if (!selects(selection, event)) return;
     output.write(sink.format(event, description));
     if (lineBuffered) output.flush();
+    writer?.write(event, packet);
+    incidents?.error(event, at);
     this.counts.shown++;
     if (event.sockets !== undefined && event.sockets.length > 0) this.counts.attributed++;
     if (this.counts.shown === maxEvents) {
@@ -345,6 +531,28 @@ export class EventPipeline {
       onMaxEvents();
     }
   }
+
+  #showAnswer({ flow, found, time }: Answer, packet: SavedPacket | null, at: number): void {
+    for (const incident of this.#options.incidents!.answered(flow, at)) {
+      this.#showRecord(recoveredRecord(flow.event, found, time, incident), packet);
+    }
+  }
+
+  #showRecord(record: IncidentRecord, packet: SavedPacket | null): void {
+    const { sink, output, incidents, lineBuffered, writer } = this.#options;
+    if (this.#hasSavedLines) incidents?.restate(record);
+    output.write(sink.record(record));
+    if (lineBuffered) output.flush();
+    writer?.write(record, packet);
+  }
+}
+
+function isAnswer(event: Waiting['event']): event is Answer {
+  return 'time' in event;
+}
+
+function timeOf({ seconds, nanoseconds, iface }: PacketCursor): TimeStamp {
+  return { seconds, nanoseconds, nanosecondResolution: iface.nanosecondResolution };
 }
 
 /**
@@ -372,6 +580,7 @@ function flowOf(original: OriginalDatagram): Flow {
   return flow;
 }
 
-function applyAttribution(event: IcmpEvent, found: Attribution): void {
-  Object.assign(event, found);
+function applyAttribution(event: IcmpEvent | Answer, found: Attribution): void {
+  if (isAnswer(event)) event.found = found;
+  else Object.assign(event, found);
 }

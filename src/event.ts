@@ -105,12 +105,17 @@ export interface SocketIdentity {
   processes: ProcessIdentity[];
 }
 
-export interface IcmpEvent {
+export interface TimeStamp {
   /** Seconds since the epoch, and nanoseconds within it. */
   seconds: number;
   nanoseconds: number;
   /** Whether the capture's resolution is finer than a microsecond. */
   nanosecondResolution: boolean;
+}
+
+export interface IcmpEvent extends TimeStamp {
+  /** The name of the host that saw it; null where that is not known (replay). */
+  host: string | null;
   interface: string | null;
   /** Present where the packet was seen on several interfaces of this host: all of them, `interface` first. */
   interfaces?: string[];
@@ -123,7 +128,7 @@ export interface IcmpEvent {
   outcome?: Outcome;
   match?: Match;
   /** The kernel drops the error before it looks for a socket; `note` says why. */
-  isDropped?: true;
+  dropped?: true;
   /** With match `closed`: milliseconds since the socket was last seen. */
   closedMsAgo?: number;
   /** Present where NAT was undone: the tuple that the socket has. */
@@ -133,4 +138,30 @@ export interface IcmpEvent {
   sockets?: SocketIdentity[];
   /** Which error this is on this flow, from 1. */
   count?: number;
+}
+
+/** What became of an incident: the peer answers again, or no error has come for a while. */
+export interface IncidentRecord extends TimeStamp {
+  event: 'recovered' | 'quiet';
+  host: string | null;
+  /** The tuple that the peer answered on; where quiet, that of the last error. */
+  flow: Flow;
+  nat?: NatTuple;
+  errno: string;
+  /** Absent where there was no table to look in. */
+  sockets?: SocketIdentity[];
+  /** `recovered`: whether the socket that the error hit got the answer; null where that could not be found out. */
+  keptSocket?: boolean | null;
+  /** `recovered`: milliseconds from the first error to the answer. */
+  downMs?: number;
+  /** `quiet`: milliseconds since the last error. */
+  quietMs?: number;
+  /** `quiet`: datagrams to the peer that were seen since; null where they are not captured. */
+  sent?: number | null;
+  /** Errors of the incident. */
+  errors: number;
+}
+
+export function isRecord(line: IcmpEvent | IncidentRecord): line is IncidentRecord {
+  return 'event' in line;
 }

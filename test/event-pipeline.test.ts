@@ -103,6 +103,12 @@ class Bench {
       output: this.output,
       attribution: (attribution ?? null) as unknown as HostAttribution | null,
       whyUnknown: 'a replay',
+      host: null,
+      isLive: true,
+      usesComments: false,
+      onNotBelieved: (why) => expect.fail(why),
+      incidents: null,
+      writer: null,
       sink: {
         printsCount,
         describe: (bytes, packet) => `${bytes.length}-${packet.length}`,
@@ -110,6 +116,7 @@ class Bench {
           this.events.push(structuredClone(event));
           return `${event.flow?.sport ?? event.icmp.name} ${event.outcome ?? '-'}\n`;
         },
+        record: (record) => `${record.flow.sport} ${record.event}\n`,
       },
       selection: NOTHING_SELECTED,
       allIcmp: false,
@@ -125,7 +132,7 @@ class Bench {
     if (linkType !== this.#iface.linkType || name !== this.#iface.name)
       this.#iface = { ...this.#iface, linkType, name };
     const at = { offset: 0, caplen: bytes.length, len: bytes.length, seconds: 1000, nanoseconds: 500_000_000 };
-    this.pipeline.packet({ bytes, ...at, iface: this.#iface });
+    this.pipeline.packet({ bytes, ...at, iface: this.#iface, comments: [] });
     bytes.fill(0xaa); // the reader's block is used again
   }
 
@@ -385,6 +392,7 @@ test('the event: what was in the packet, what was looked up, and for what', () =
       seconds: 1000,
       nanoseconds: 500_000_000,
       nanosecondResolution: false,
+      host: null,
       interface: 'eth0',
       icmp: {
         version: 4,

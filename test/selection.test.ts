@@ -20,6 +20,7 @@ const EVENT: IcmpEvent = {
   seconds: 0,
   nanoseconds: 0,
   nanosecondResolution: false,
+  host: 'web-3',
   interface: null,
   direction: null,
   icmp: { version: 4, type: 3, code: 1, name: 'host-unreachable', src: '203.0.113.1', dst: '192.0.2.11', length: 36 },

@@ -3,48 +3,58 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { HostAttribution } from '../correlate/attribute.ts';
+import type { ErringFlow } from '../correlate/incidents.ts';
 import type { EventPipeline } from '../event-pipeline.ts';
-import type { Output } from '../sink/output.ts';
-import { captureFilter } from '../source/capture-filter.ts';
+import type { UdpTuple } from '../host/udp-tuple.ts';
+import { captureFilter, followFilter } from '../source/capture-filter.ts';
 import { ANY_DEVICE } from '../source/capture-protocol.ts';
 import { CaptureError, LiveCapture, type CaptureNotice } from '../source/live.ts';
-import { counted, say } from './messages.ts';
-import type { Run, WatchOptions } from './watch.ts';
+import { counted } from '../sink/numbers.ts';
+import { say } from './messages.ts';
+import type { Run, WatchJob, WatchOptions } from './watch.ts';
 import { Yardstick } from './yardstick.ts';
 
 /** What look-ups that are under way may take at the end. */
 const LAST_LOOKUPS_MS = 300;
+
+const TICK_MS = 1000;
+
+/** Tuples that are followed at once: as a filter they must stay below the kernel's 4,096 instructions (BPF_MAXINSNS). */
+const MAX_FOLLOWED = 64;
+/** A filter that changes costs another capture, which takes some milliseconds to open. */
+const FOLLOW_EVERY_MS = 1000;
 
 export class Live implements Run {
   readonly #options: WatchOptions;
   readonly #pipeline: EventPipeline;
   readonly #attribution: HostAttribution | null;
   readonly #stop: AbortController;
+  readonly #job: WatchJob;
   readonly #capture: LiveCapture;
   readonly #yardstick: Yardstick;
   hasStarted = false;
+  #followed: ReadonlySet<ErringFlow> = new Set();
+  #followedAt = Number.NEGATIVE_INFINITY;
+  #follows: NodeJS.Timeout | undefined;
+  #isFollowingRefused = false;
 
-  constructor(
-    options: WatchOptions,
-    pipeline: EventPipeline,
-    output: Output,
-    attribution: HostAttribution | null,
-    stop: AbortController,
-  ) {
+  constructor(options: WatchOptions, job: WatchJob) {
     const { device, expression, allIcmp, bufferKib } = options;
+    const { pipeline, attribution, drained, stopped } = job;
     this.#options = options;
+    this.#job = job;
     this.#pipeline = pipeline;
     this.#attribution = attribution;
-    this.#stop = stop;
+    this.#stop = stopped;
     this.#yardstick = new Yardstick(pipeline.counts.errorsAddressedHere, whyNoYardstick(options));
     this.#capture = new LiveCapture(
-      { device, bufferKib, filter: captureFilter(allIcmp, expression), signal: stop.signal },
+      { device, bufferKib, filter: captureFilter(allIcmp, expression), signal: stopped.signal },
       {
         beforeChunk: () => pipeline.beginChunk(),
         packet: (cursor) => pipeline.packet(cursor),
         afterChunk: async () => {
           pipeline.endChunk();
-          await output.drained();
+          await drained();
         },
         notice: (notice) => void this.#notice(notice),
       },
@@ -57,6 +67,12 @@ export class Live implements Run {
   }
 
   async run(): Promise<number> {
+    const { incidents } = this.#job;
+    if (incidents !== null) incidents.onFollow = () => this.#followSoon();
+    const ticks = setInterval(() => {
+      this.#pipeline.tick();
+      if (incidents !== null) this.#followSoon();
+    }, TICK_MS);
     try {
       const aborted = new Promise<void>((resolve) => this.#stop.signal.addEventListener('abort', () => resolve()));
       await Promise.race([this.#attribution?.start(), aborted]);
@@ -69,8 +85,30 @@ export class Live implements Run {
       say(explain(error, this.#options));
       return 1;
     } finally {
+      clearInterval(ticks);
+      clearTimeout(this.#follows);
       this.#attribution?.close();
     }
+  }
+
+  #followSoon(): void {
+    const wait = Math.max(0, this.#followedAt + FOLLOW_EVERY_MS - performance.now());
+    this.#follows ??= setTimeout(() => this.#follow(), wait);
+  }
+
+  /** Has the datagrams of flows that had an error captured too. */
+  #follow(): void {
+    this.#follows = undefined;
+    this.#followedAt = performance.now();
+    const flows = new Set<ErringFlow>();
+    const tuples: UdpTuple[] = [];
+    for (const flow of this.#job.incidents!.followed(this.#followed, this.#followedAt)) {
+      if (tuples.length + flow.tuples.length > MAX_FOLLOWED) break;
+      flows.add(flow);
+      tuples.push(...flow.tuples);
+    }
+    this.#followed = flows;
+    this.#capture.follow(followFilter(tuples));
   }
 
   summary(): string[] {
@@ -95,7 +133,10 @@ export class Live implements Run {
           `listening on ${device}, link-type ${notice.linkType.replace(/^LINKTYPE_/, '')}, snapshot length ${notice.snaplen} bytes`,
         );
         if (notice.stock) {
-          say('cap is not patched: time stamps are when a packet is read, and dropped packets are not counted');
+          say(
+            'cap is not patched: time stamps are when a packet is read, dropped packets are not counted, ' +
+              'and whether a peer answers again is not seen',
+          );
         }
         break;
       case 'down':
@@ -113,6 +154,11 @@ export class Live implements Run {
         say(`the capture process ended (${notice.why}); capturing again after ${seconds(notice.gapMs)}; ${count}`);
         break;
       }
+      case 'not-followed':
+        if (this.#isFollowingRefused) return;
+        this.#isFollowingRefused = true;
+        say(`whether a peer answers again is not seen: ${notice.message}`);
+        break;
       case 'stderr':
         say(`capture process: ${notice.text}`);
         break;

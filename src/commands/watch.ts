@@ -3,16 +3,21 @@
  */
 import { hostname } from 'node:os';
 import type { HostAttribution } from '../correlate/attribute.ts';
+import { Incidents } from '../correlate/incidents.ts';
 import { linkTypeName } from '../decode/link.ts';
 import { EventPipeline, type PipelineOptions } from '../event-pipeline.ts';
 import type { Selection } from '../selection.ts';
-import { jsonLine } from '../sink/json-lines.ts';
+import { incidentTable } from '../sink/incident-table.ts';
+import { jsonLine, recordJson } from '../sink/json-lines.ts';
 import { Output } from '../sink/output.ts';
 import type { Sink } from '../sink/sink.ts';
 import { textSink, type TextLayout } from '../sink/text.ts';
 import type { TimeStampStyle } from '../sink/time-stamp.ts';
 import { ANY_DEVICE } from '../source/capture-protocol.ts';
-import { counted, Failure, grouped, say } from './messages.ts';
+import { counted, grouped } from '../sink/numbers.ts';
+import { Failure, say, sayTable } from './messages.ts';
+import { openSaveFile } from './save-file.ts';
+import type { Top } from './top.ts';
 
 export interface WatchOptions {
   /** Replay this file (`-`: standard input) instead of capturing. */
@@ -21,7 +26,14 @@ export interface WatchOptions {
   /** The user's pcap-filter expression, or empty. */
   expression: string;
   bufferKib: number;
-  format: TextLayout | 'json';
+  /** `none`: nothing is printed of single events. */
+  format: TextLayout | 'json' | 'none';
+  /** Save what is shown in this file (`-`: standard output). */
+  write: string | undefined;
+  /** Print the table of incidents at the end. */
+  incidents: boolean;
+  /** Draw it in the terminal as it is now. */
+  top: boolean;
   timeStamp: TimeStampStyle;
   verbose: boolean;
   allIcmp: boolean;
@@ -35,6 +47,16 @@ export interface WatchOptions {
   summary: boolean;
 }
 
+/** What live and replay need alike. */
+export interface WatchJob {
+  pipeline: EventPipeline;
+  incidents: Incidents | null;
+  /** Resolves when what reads the output, and the file of `-w`, have caught up. */
+  drained: () => Promise<void>;
+  attribution: HostAttribution | null;
+  stopped: AbortController;
+}
+
 /** A source on its way through the pipeline. */
 export interface Run {
   /** Returns the exit status when the source has ended or `stop` was called. */
@@ -46,60 +68,110 @@ export interface Run {
   summary(): string[];
 }
 
+/** Flows that are followed for the peer's answer. */
+const FOLLOWED_LIVE = 256;
+const FOLLOWED_IN_REPLAY = 4096;
+
 /** Watches until the source ends, a signal comes, or enough events were shown. Returns the exit status. */
 export async function watch(options: WatchOptions): Promise<number> {
+  const isLive = options.read === undefined;
   const stopped = new AbortController();
   const output = new Output(process.stdout, (error) => {
     if (error.code !== 'EPIPE') say(`standard output: ${error.message}`);
     run.stop();
   });
+  const writer = options.write === undefined ? null : openSaveFile(options.write, options.read, output);
+  const saved = writer?.output ?? output;
   const { attribution, whyUnknown, host } = await attributionFor(options);
+  const incidents = incidentsFor(options, attribution);
   const pipeline = new EventPipeline({
     output,
     attribution,
     whyUnknown,
-    sink: sinkFor(options, host),
+    host,
+    isLive,
+    // --sockets says otherwise, and --no-sockets that nothing is to be said.
+    usesComments: !isLive && options.sockets === true,
+    onNotBelieved: (why) => say(`a comment in ${options.read} is not believed: ${why}`),
+    incidents,
+    writer,
+    sink: sinkFor(options),
     selection: options.selection,
     allIcmp: options.allIcmp,
     // As tcpdump does, these show every packet.
-    once: options.read === undefined && options.device === ANY_DEVICE && options.format !== 'plain' && !options.allIcmp,
+    once: isLive && options.device === ANY_DEVICE && options.format !== 'plain' && !options.allIcmp,
     lineBuffered: options.lineBuffered,
     maxEvents: options.maxEvents,
     onMaxEvents: () => run.stop(),
   });
-  const run = await runFor(options, pipeline, output, attribution, stopped);
-  const summary = (): void => [...eventSummary(pipeline), ...run.summary()].forEach(say);
+  const drained = async (): Promise<void> => {
+    saved.flush();
+    await Promise.all([output.drained(), saved.drained()]);
+  };
+  const run = await runFor(options, { pipeline, incidents, drained, attribution, stopped });
+  const table = (): void => {
+    if (options.incidents && incidents !== null) sayTable(incidentTable(incidents, isLive ? performance.now() : null));
+  };
+  const summary = (): void => {
+    [...eventSummary(pipeline), ...(writer?.losses() ?? []), ...run.summary()].forEach(say);
+  };
 
   const onSignal = (): void => {
     if (stopped.signal.aborted) process.exit(0); // asked twice: at once
     run.stop();
     output.hurry();
+    saved.hurry();
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
-  process.on('SIGUSR1', summary);
+  let top: Top | null = null;
+  process.on('SIGUSR1', () => {
+    if (top !== null) return;
+    table();
+    summary();
+  });
+  if (options.top && incidents !== null) {
+    const { Top } = await import('./top.ts');
+    top = new Top(incidents, pipeline.counts, `-i ${options.device}`);
+  }
 
   const status = await run.run();
   pipeline.end();
-  const outputFailed = output.error !== null && output.error.code !== 'EPIPE';
-  if (options.summary && run.hasStarted && !outputFailed) summary();
-  await output.finish();
-  return outputFailed ? 1 : status;
+  if (run.hasStarted) writer?.begin();
+  top?.close();
+  if (run.hasStarted && !hasFailed(output)) {
+    table();
+    if (options.summary) summary();
+  }
+  await Promise.all([output.finish(), saved.finish()]);
+  return hasFailed(output) || hasFailed(saved) ? 1 : status;
+}
+
+/** A reader that has gone is no failure. */
+function hasFailed({ error }: Output): boolean {
+  return error !== null && error.code !== 'EPIPE';
+}
+
+function incidentsFor(
+  { read, format, incidents, top, write }: WatchOptions,
+  attribution: HostAttribution | null,
+): Incidents | null {
+  const areFollowed = format !== 'plain' && (format !== 'none' || top || write !== undefined);
+  if (!areFollowed && !incidents) return null;
+  const maxFlows = read === undefined ? FOLLOWED_LIVE : FOLLOWED_IN_REPLAY;
+  return new Incidents({
+    maxFlows: areFollowed ? maxFlows : 0,
+    onlyKnownSockets: read === undefined && attribution !== null,
+  });
 }
 
 /** What only one of live and replay needs is loaded for it alone: a replay starts 20 ms sooner. */
-async function runFor(
-  options: WatchOptions,
-  pipeline: EventPipeline,
-  output: Output,
-  attribution: HostAttribution | null,
-  stopped: AbortController,
-): Promise<Run> {
+async function runFor(options: WatchOptions, job: WatchJob): Promise<Run> {
   if (options.read === undefined) {
     const { Live } = await import('./live.ts');
-    return new Live(options, pipeline, output, attribution, stopped);
+    return new Live(options, job);
   }
   const { Replay } = await import('./replay.ts');
-  return new Replay(options.read, pipeline, output, stopped);
+  return new Replay(options.read, job);
 }
 
 /** What events are attributed by, and the name of the host that they are about; null where that is not known. */
@@ -126,16 +198,18 @@ async function attributionFor({
   return { attribution: new HostAttribution(live), whyUnknown: '', host };
 }
 
-function sinkFor({ format, timeStamp, verbose }: WatchOptions, host: string | null): Sink {
-  if (format !== 'json') return textSink({ layout: format, timeStamp, verbose });
-  return { printsCount: true, describe: () => '', format: (event) => jsonLine(event, host) };
+function sinkFor({ format, timeStamp, verbose }: WatchOptions): Sink {
+  if (format === 'none') return { printsCount: false, describe: () => '', format: () => '', record: () => '' };
+  if (format === 'json') return { printsCount: true, describe: () => '', format: jsonLine, record: recordJson };
+  return textSink({ layout: format, timeStamp, verbose });
 }
 
 /** The part of the summary that replay and live share. */
 function eventSummary(pipeline: EventPipeline): string[] {
-  const { shown, attributed, malformed, unsupported, notLookedUp } = pipeline.counts;
+  const { shown, attributed, malformed, unsupported, notLookedUp, notBelieved } = pipeline.counts;
   const lines = [`${counted(shown, 'event')} shown, ${grouped(attributed)} attributed to a socket`];
   if (notLookedUp > 0) lines.push(`${counted(notLookedUp, 'event')} not looked up: too many at once`);
+  if (notBelieved > 0) lines.push(`${counted(notBelieved, 'comment')} not believed`);
   const { forgotten } = pipeline.flowCounts;
   if (forgotten > 0) lines.push(`${counted(forgotten, 'time')} a flow was forgotten: its count starts again at 1`);
   if (malformed > 0) lines.push(`${counted(malformed, 'ICMP packet')} too short or contradictory to be decoded`);

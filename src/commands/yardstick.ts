@@ -4,7 +4,7 @@
  */
 import type { ErrorsBetween } from '../event-pipeline.ts';
 import { countersBetween, readIcmpCounters, type IcmpCounters } from '../host/counters.ts';
-import { grouped } from './messages.ts';
+import { grouped } from '../sink/numbers.ts';
 
 const NET_DIRECTORY = '/proc/self/net';
 

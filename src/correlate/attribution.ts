@@ -26,7 +26,7 @@ export interface Attribution {
   outcome: Outcome;
   match: Match;
   /** The kernel drops the error before it looks for a socket. */
-  isDropped?: true;
+  dropped?: true;
   /** Where NAT was undone. */
   nat?: NatTuple;
   /** With match `closed`: milliseconds since the socket was last seen. */
@@ -83,7 +83,7 @@ export function attributionIn(
     direction,
     errno,
     outcome: found.outcome ?? (isDropped ? 'ignored' : outcome),
-    ...(isDropped && { isDropped }),
+    ...(isDropped && { dropped: true as const }),
     match,
     ...(socketTuple !== undefined && { nat: natTuple(socketTuple) }),
     ...(closedMsAgo !== undefined && { closedMsAgo }),

@@ -70,6 +70,35 @@ export function findIcmp(
 }
 
 /**
+ * The offset of the UDP header in bytes[offset, end) if one with its ports is there, not behind IPv6 extension headers and in no
+ * later fragment, or -1. It allocates nothing either.
+ */
+export function findUdp(bytes: Uint8Array, offset: number, end: number, linkType: number): number {
+  const ip = ipOffset(bytes, offset, end, linkType);
+  if (ip === -1) return -1;
+  let udp = ip + IPV6_HEADER;
+  if (bytes[ip]! >> 4 === 4) {
+    if (ip + 20 > end || bytes[ip + 9] !== PROTOCOL.UDP) return -1;
+    if ((bytes[ip + 6]! & 0x1f) !== 0 || bytes[ip + 7] !== 0) return -1;
+    udp = ip + (bytes[ip]! & 0x0f) * 4;
+  } else if (udp > end || bytes[ip + 6] !== PROTOCOL.UDP) return -1;
+  return udp + 4 <= end ? udp : -1;
+}
+
+/** The datagram that `findUdp` found. */
+export function decodeDatagram(
+  bytes: Uint8Array,
+  offset: number,
+  end: number,
+  linkType: number,
+): { ip: IpHeader; ports: { source: number; destination: number } } | null {
+  const udp = findUdp(bytes, offset, end, linkType);
+  if (udp === -1) return null;
+  const ip = decodeIp(bytes, ipOffset(bytes, offset, end, linkType), end, 'outer');
+  return isMalformed(ip) ? null : { ip, ports: { source: u16(bytes, udp), destination: u16(bytes, udp + 2) } };
+}
+
+/**
  * Whether the checksum of the ICMP message is right (RFC 792; RFC 4443 section 2.3, with the pseudo-header of RFC 8200 section
  * 8.1). Null where it cannot be told: not all of the message is there, or it is in fragments, or IPv6 extension headers may
  * have changed the destination.

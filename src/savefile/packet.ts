@@ -20,7 +20,12 @@ export interface PacketCursor {
   /** Nanoseconds within the second, 0 to 999,999,999. */
   nanoseconds: number;
   iface: CaptureInterface;
+  /** Comments on the packet (pcapng opt_comment), mostly none. Hostile text. */
+  comments: readonly string[];
 }
+
+/** The comments of a packet without any. */
+export const NO_COMMENTS: readonly string[] = [];
 
 /** The interface a packet was captured on. A classic pcap file has exactly one, and no name for it. */
 export interface CaptureInterface {
@@ -48,11 +53,13 @@ export interface InterfaceStatistics {
 export interface SavefileHandler {
   /**
    * Whether the packet in bytes[offset, end) is wanted; all are where this is absent. Asked before anything else of the
-   * record is looked at: in most captures most packets are not.
+   * record is looked at: in most captures most packets are not. One with comments comes without being asked for.
    */
   wants?(bytes: Uint8Array, offset: number, end: number, linkType: number): boolean;
   packet(cursor: PacketCursor): void;
   statistics?(iface: CaptureInterface, counts: InterfaceStatistics): void;
+  /** A systemd Journal Export Block: an entry's fields, a line each. Hostile text. */
+  journalEntry?(entry: string): void;
 }
 
 /** Why a reader stopped before the end. All that stood before it has been handed out. */

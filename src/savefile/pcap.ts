@@ -16,7 +16,7 @@
  *      8  captured length   u32   octets
  *     12  original length   u32   octets
  */
-import type { CaptureInterface, Damage, PacketCursor, SavefileHandler } from './packet.ts';
+import { NO_COMMENTS, type CaptureInterface, type Damage, type PacketCursor, type SavefileHandler } from './packet.ts';
 
 /** Octets that no captured packet exceeds: libpcap's MAXIMUM_SNAPLEN. A longer claim is damage, not a packet. */
 export const MAXIMUM_SNAPLEN = 262_144;
@@ -51,8 +51,8 @@ const RECORD_HEADER = 16;
 /** Alexey Kuznetsov's patched libpcap appended interface index, protocol and packet type to each header. */
 const PATCHED_RECORD_HEADER = 24;
 
-const MAGIC_MICROSECONDS = 0xa1b2c3d4;
-const MAGIC_NANOSECONDS = 0xa1b23c4d;
+export const MAGIC_MICROSECONDS = 0xa1b2c3d4;
+export const MAGIC_NANOSECONDS = 0xa1b23c4d;
 const MAGIC_PATCHED = 0xa1b2cd34;
 
 export class PcapParser implements RecordParser {
@@ -175,6 +175,7 @@ export class PcapParser implements RecordParser {
       seconds: 0,
       nanoseconds: 0,
       iface,
+      comments: NO_COMMENTS,
     };
   }
 

@@ -10,7 +10,7 @@
  *
  * A Section Header Block begins a section: its byte order, and interfaces numbered from 0 anew.
  */
-import type { CaptureInterface, Damage, PacketCursor, SavefileHandler } from './packet.ts';
+import { NO_COMMENTS, type CaptureInterface, type Damage, type PacketCursor, type SavefileHandler } from './packet.ts';
 import { MAXIMUM_SNAPLEN, truncated, type RecordParser } from './pcap.ts';
 
 /** Section 4.1. The octets 0a 0d 0d 0a: the same in either byte order. */
@@ -26,11 +26,14 @@ const SIMPLE_PACKET = 3;
 export const INTERFACE_STATISTICS = 5;
 /** Section 4.3. */
 export const ENHANCED_PACKET = 6;
+/** Section 4.7. */
+export const JOURNAL_EXPORT = 9;
 
 /** Option codes, sections 3.5, 4.2 and 4.6. */
 export const OPT_ENDOFOPT = 0;
+export const OPT_COMMENT = 1;
 export const IF_NAME = 2;
-const IF_TSRESOL = 9;
+export const IF_TSRESOL = 9;
 const IF_TSOFFSET = 14;
 export const ISB_IFRECV = 4;
 const ISB_IFDROP = 5;
@@ -41,9 +44,13 @@ const TRAILER = 4;
 const EMPTY_BLOCK = 12;
 const EMPTY_SIMPLE_PACKET = 16;
 const EMPTY_PACKET = 32;
+/** Octets of an option with a comment. */
+const MINIMUM_COMMENT = 8;
 /** Octets of the longest block that is read; libpcap's limit. Longer ones are skipped if their type is not. */
 const MAXIMUM_BLOCK = 16 * 1024 * 1024;
 const MAXIMUM_INTERFACES = 65_536;
+/** Octets of a journal entry that is looked at. */
+const MAXIMUM_JOURNAL_ENTRY = 1024 * 1024;
 /** Octets of an interface name that are kept: Linux allows 15, Windows names run to some 60. */
 const MAXIMUM_NAME = 256;
 
@@ -83,6 +90,7 @@ export class PcapngParser implements RecordParser {
       seconds: 0,
       nanoseconds: 0,
       iface,
+      comments: NO_COMMENTS,
     };
   }
 
@@ -107,7 +115,7 @@ export class PcapngParser implements RecordParser {
       if (type === SECTION_HEADER && !this.#readByteOrder(view, at)) break;
       const total = view.getUint32(at + 4, this.#little);
       const minimum = minimumLength(type);
-      const skip = minimum === EMPTY_BLOCK;
+      const skip = minimum === EMPTY_BLOCK && !(type === JOURNAL_EXPORT && total <= MAXIMUM_JOURNAL_ENTRY);
       if (total < minimum || total % 4 !== 0 || (total > MAXIMUM_BLOCK && !skip)) {
         this.#invalid(`block of type ${type}`, `claims a total length of ${total} octets`);
         break;
@@ -165,6 +173,8 @@ export class PcapngParser implements RecordParser {
         return this.#interfaceDescription(view, at, total);
       case INTERFACE_STATISTICS:
         return this.#interfaceStatistics(view, at, total);
+      case JOURNAL_EXPORT:
+        return this.#journalEntry(view, at, total);
     }
   }
 
@@ -200,7 +210,7 @@ export class PcapngParser implements RecordParser {
     let exponent = 6;
     let offset = 0;
     const sound = this.#options(view, at + 16, at + total - 4, (code, value, length) => {
-      if (code === IF_NAME) name = utf8(view, value, Math.min(length, MAXIMUM_NAME));
+      if (code === IF_NAME) name = text(view, value, Math.min(length, MAXIMUM_NAME)) || null;
       else if (code === IF_TSRESOL && length === 1) exponent = view.getUint8(value);
       else if (code === IF_TSOFFSET && length === 8) offset = Number(view.getBigInt64(value, this.#little));
       else return code !== IF_TSRESOL && code !== IF_TSOFFSET;
@@ -234,8 +244,8 @@ export class PcapngParser implements RecordParser {
   }
 
   /**
-   * Section 4.3. Options, comments among them, may follow the packet; nothing here reads them. The obsolete Packet
-   * Block differs in the interface ID alone, which is a u16 with a u16 drop count after it.
+   * Section 4.3. Of the options that may follow the packet the comments are read. The obsolete Packet Block differs in the
+   * interface ID alone, which is a u16 with a u16 drop count after it.
    *
    *      8  interface ID        u32
    *     12  time stamp          2 u32   upper half first, in units of if_tsresol
@@ -248,14 +258,36 @@ export class PcapngParser implements RecordParser {
     const arrived = this.#interfaces[id];
     if (arrived === undefined) return this.#unknownInterface(id);
     if (caplen > total - EMPTY_PACKET) return this.#doesNotFit(caplen, total);
-    if (!this.#wants(at + 28, caplen, arrived.shown.linkType)) return;
+    const comments =
+      total - EMPTY_PACKET - caplen < MINIMUM_COMMENT ? NO_COMMENTS : this.#comments(view, at, total, caplen);
+    if (comments.length === 0 && !this.#wants(at + 28, caplen, arrived.shown.linkType)) return;
     const cursor = this.#cursor;
+    cursor.comments = comments;
     cursor.offset = at + 28;
     cursor.caplen = Math.min(caplen, MAXIMUM_SNAPLEN);
     cursor.len = view.getUint32(at + 24, this.#little);
     cursor.iface = arrived.shown;
     setTime(cursor, arrived, view.getUint32(at + 12, this.#little), view.getUint32(at + 16, this.#little));
     this.#handler.packet(cursor);
+  }
+
+  /** The comments in the options behind a packet. Options that run past the block's end are passed over, as by libpcap. */
+  #comments(view: DataView, at: number, total: number, caplen: number): readonly string[] {
+    let comments: string[] | undefined;
+    this.#options(view, at + 28 + Math.ceil(caplen / 4) * 4, at + total - TRAILER, (code, value, length) => {
+      if (code === OPT_COMMENT) (comments ??= []).push(text(view, value, length));
+      return true;
+    });
+    return comments ?? NO_COMMENTS;
+  }
+
+  /**
+   * Section 4.7.
+   *
+   *      8  journal entry      padded with zeros to 32 bits
+   */
+  #journalEntry(view: DataView, at: number, total: number): void {
+    this.#handler.journalEntry?.(text(view, at + 8, total - EMPTY_BLOCK).replace(/\0+$/, ''));
   }
 
   /**
@@ -272,6 +304,7 @@ export class PcapngParser implements RecordParser {
     if (caplen > total - EMPTY_SIMPLE_PACKET) return this.#doesNotFit(caplen, total);
     if (!this.#wants(at + 12, caplen, arrived.shown.linkType)) return;
     const cursor = this.#cursor;
+    cursor.comments = NO_COMMENTS;
     cursor.offset = at + 12;
     cursor.caplen = Math.min(caplen, MAXIMUM_SNAPLEN);
     cursor.len = len;
@@ -359,8 +392,11 @@ function minimumLength(type: number): number {
   }
 }
 
-function utf8(view: DataView, at: number, length: number): string | null {
-  return new TextDecoder().decode(new Uint8Array(view.buffer, view.byteOffset + at, length)) || null;
+const UTF8 = new TextDecoder('utf-8', { ignoreBOM: true });
+
+/** UTF-8; what is none becomes U+FFFD. */
+function text(view: DataView, at: number, length: number): string {
+  return UTF8.decode(new Uint8Array(view.buffer, view.byteOffset + at, length));
 }
 
 /**

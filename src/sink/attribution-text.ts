@@ -16,7 +16,7 @@ function flowText(flow: Pick<Flow, 'src' | 'sport' | 'dst' | 'dport'>): string {
   return `${endpoint(flow.src, flow.sport)} > ${endpoint(flow.dst, flow.dport)}`;
 }
 
-function endpoint(address: string, port: number | null | undefined): string {
+export function endpoint(address: string, port: number | null | undefined): string {
   const host = address.includes(':') ? `[${address}]` : address;
   return port === undefined ? host : `${host}:${port ?? '?'}`;
 }
@@ -75,7 +75,7 @@ function ago(milliseconds: number | undefined): string {
 
 /** The kernel drops the error for one of three reasons; a socket that set IP_RECVERR hears of it all the same. */
 function whyIgnored(event: IcmpEvent, sockets: readonly SocketIdentity[]): Octets {
-  if (event.errno === null || event.isDropped === true) return 'the kernel tells no socket';
+  if (event.errno === null || event.dropped === true) return 'the kernel tells no socket';
   const reason = event.match === 'connected' ? 'not fatal' : 'not connected';
   const knownWithout = sockets.every((socket) => socket.recverr === false);
   return knownWithout ? `${reason}, it does not hear of it` : `${reason}, it hears of it only with IP_RECVERR`;
@@ -91,13 +91,23 @@ function owners(sockets: readonly SocketIdentity[], verbose: boolean): Octets {
     if (socket.processes.length === 0) names.push(`a socket of uid ${socket.uid} without a known process`);
     for (const process of socket.processes) names.push(processText(process, socket, verbose));
   }
+  return listed(names);
+}
+
+/** `a or b`, the first few of them. */
+export function listed(names: readonly Octets[]): Octets {
   const named = names.slice(0, MAX_NAMED).join(' or ');
   return names.length <= MAX_NAMED ? named : `${named} or ${names.length - MAX_NAMED} more`;
 }
 
+/** `gateway[1285966]` */
+export function processName({ comm, pid }: ProcessIdentity): Octets {
+  return `${printable(comm ?? '?')}[${pid}]`;
+}
+
 function processText(process: ProcessIdentity, socket: SocketIdentity, verbose: boolean): Octets {
   const { container, runtime } = process;
-  let name = `${printable(process.comm ?? '?')}[${process.pid}] fd ${process.fd}`;
+  let name = `${processName(process)} fd ${process.fd}`;
   if (container !== null) name += ` in ${runtime ?? 'container'} ${printable(container)}`;
   if (!verbose) return name;
   const details = [socket.user === null ? `uid ${socket.uid}` : `user ${printable(socket.user)}`];

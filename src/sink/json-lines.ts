@@ -1,21 +1,19 @@
 /**
- * JSON lines: one object an event, by `event.schema.json`.
+ * JSON lines: one object an event or a record, by `event.schema.json`.
  *
  * The lines are put together by hand, since JSON.stringify takes five times as long; whatever is hostile
  * text goes through JSON.stringify all the same. Addresses and names of ours need no escaping.
  */
-import type { Flow, IcmpEvent, NatTuple, SocketIdentity } from '../event.ts';
+import type { Flow, IcmpEvent, IncidentRecord, NatTuple, SocketIdentity, TimeStamp } from '../event.ts';
 import { octetsOf, type Octets } from './output.ts';
 import { rfc3339 } from './time-stamp.ts';
 
 const SCHEMA_VERSION = 1;
 
-/** `host`: the name of the host that the events are about, or null where that is not known (replay). */
-export function jsonLine(event: IcmpEvent, host: string | null): Octets {
+export function jsonLine(event: IcmpEvent): Octets {
   const { icmp } = event;
-  const time = rfc3339(event.seconds, event.nanoseconds, event.nanosecondResolution);
   let line =
-    `{"v":${SCHEMA_VERSION},"host":${quoted(host)},"time":${time === null ? 'null' : `"${time}"`}` +
+    `{"v":${SCHEMA_VERSION},"host":${quoted(event.host)},"time":${timeJson(event)}` +
     `,"interface":${quoted(event.interface)}${interfacesJson(event.interfaces)}` +
     `,"direction":${event.direction === null ? 'null' : `"${event.direction}"`}` +
     `,"icmp":{"version":${icmp.version},"type":${icmp.type},"code":${icmp.code},"name":"${icmp.name}"` +
@@ -24,12 +22,32 @@ export function jsonLine(event: IcmpEvent, host: string | null): Octets {
   if (event.errno !== undefined) line += `,"errno":${event.errno === null ? 'null' : `"${event.errno}"`}`;
   if (event.outcome !== undefined) line += `,"outcome":"${event.outcome}"`;
   if (event.match !== undefined) line += `,"match":${event.match === null ? 'null' : `"${event.match}"`}`;
+  if (event.dropped === true) line += ',"dropped":true';
   if (event.closedMsAgo !== undefined) line += `,"closedMsAgo":${event.closedMsAgo}`;
   if (event.nat !== undefined) line += `,"nat":${natJson(event.nat)}`;
   if (event.note !== undefined) line += `,"note":${quoted(event.note)}`;
   if (event.sockets !== undefined) line += `,"sockets":${socketsJson(event.sockets)}`;
   if (event.count !== undefined) line += `,"count":${event.count}`;
   return `${line}}\n`;
+}
+
+export function recordJson(record: IncidentRecord): Octets {
+  let line =
+    `{"v":${SCHEMA_VERSION},"host":${quoted(record.host)},"time":${timeJson(record)},"event":"${record.event}"` +
+    `,"flow":${flowJson(record.flow)}`;
+  if (record.nat !== undefined) line += `,"nat":${natJson(record.nat)}`;
+  line += `,"errno":"${record.errno}"`;
+  if (record.sockets !== undefined) line += `,"sockets":${socketsJson(record.sockets)}`;
+  if (record.keptSocket !== undefined) line += `,"keptSocket":${record.keptSocket}`;
+  if (record.downMs !== undefined) line += `,"downMs":${record.downMs}`;
+  if (record.quietMs !== undefined) line += `,"quietMs":${record.quietMs}`;
+  if (record.sent !== undefined) line += `,"sent":${record.sent}`;
+  return `${line},"errors":${record.errors}}\n`;
+}
+
+function timeJson({ seconds, nanoseconds, nanosecondResolution }: TimeStamp): string {
+  const time = rfc3339(seconds, nanoseconds, nanosecondResolution);
+  return time === null ? 'null' : `"${time}"`;
 }
 
 /** The field, or nothing where the packet was seen on one interface alone. */

@@ -1,5 +1,5 @@
 /**
- * Standard output: written in large pieces, in small ones when idle, and never faster than its reader.
+ * Standard output, or a file: written in large pieces, in small ones when idle, and never faster than its reader.
  */
 import type { Writable } from 'node:stream';
 
@@ -32,6 +32,8 @@ export class Output {
   /** Resolves some time after `hurry`. */
   readonly #hurried = deferred();
   #soon: NodeJS.Immediate | undefined;
+  /** Octets that were written for good: whole pieces, as `write` got them. */
+  written = 0;
 
   /** `onError` is called once, when a write fails; after that everything written is dropped. */
   constructor(stream: Writable, onError: (error: NodeJS.ErrnoException) => void) {
@@ -67,7 +69,9 @@ export class Output {
     if (this.#pending === '') return;
     const octets = Buffer.from(this.#pending, 'latin1');
     this.#pending = '';
-    this.#stream.write(octets);
+    this.#stream.write(octets, (error) => {
+      if (error === null || error === undefined) this.written += octets.length;
+    });
   }
 
   /** Resolves when the reader has caught up; at once if it has. Also when the stream has failed. */

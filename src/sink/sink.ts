@@ -2,7 +2,7 @@
  * A sink turns events into text. The bytes of a packet are gone when its event is printed (look-ups take
  * their time), so what a sink wants of them it says in `describe`, while they are there.
  */
-import type { IcmpEvent } from '../event.ts';
+import type { IcmpEvent, IncidentRecord } from '../event.ts';
 import type { CookedHeader } from '../decode/link.ts';
 import type { IcmpPacket } from '../decode/packet.ts';
 import type { Octets } from './output.ts';
@@ -20,4 +20,6 @@ export interface Sink {
   ): Octets;
   /** Called for the events that are shown, in order; the text to print, line end included. */
   format(event: IcmpEvent, description: Octets): Octets;
+  /** Likewise for what became of an incident; empty where it is not shown. */
+  record(record: IncidentRecord): Octets;
 }

@@ -2,6 +2,8 @@
  * The five time stamps of tcpdump (ts_print() of util-print.c), and RFC 3339.
  */
 
+import type { TimeStamp } from '../event.ts';
+
 /** How often -t was given: 0 time of day, 1 none, 2 seconds since 1970, 3 delta, 4 date too, 5 since the first. */
 export type TimeStampStyle = 0 | 1 | 2 | 3 | 4 | 5;
 
@@ -81,6 +83,14 @@ function delta(sincePrevious: boolean): (seconds: number, nanoseconds: number) =
     const minutes = twoDigits(Math.trunc(whole / 60) % 60);
     return `${sign}${hours}:${minutes}:${twoDigits(whole % 60)}.${microseconds((difference % 1e6) * 1000)} `;
   };
+}
+
+/** The time that `rfc3339` wrote; null for any other text. */
+export function parseRfc3339(text: string): TimeStamp | null {
+  const [, second, fraction] = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{6}|\d{9})Z$/.exec(text) ?? [];
+  const seconds = Date.parse(`${second}Z`) / 1000;
+  if (fraction === undefined || Number.isNaN(seconds)) return null;
+  return { seconds, nanoseconds: Number(fraction.padEnd(9, '0')), nanosecondResolution: fraction.length === 9 };
 }
 
 /** RFC 3339 knows the years 0 to 9999 only. */

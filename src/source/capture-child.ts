@@ -1,7 +1,7 @@
 /**
- * The capture process: the only importer of cap. It writes a pcapng stream to standard output, reports in
- * lines of JSON on standard error (capture-protocol.ts), and ends when its standard input does, so that it
- * never outlives its parent.
+ * The capture process: the only importer of cap. It writes a pcapng stream to standard output, takes orders in lines of
+ * JSON on standard input, reports likewise on standard error (capture-protocol.ts), and ends when its standard input does,
+ * so that it never outlives its parent.
  *
  * It never touches process.stdout, which would make the pipe non-blocking. Its writes block instead; what
  * comes meanwhile stands in the kernel's buffer, and the kernel counts what does not fit.
@@ -10,6 +10,7 @@ import '../signals.ts';
 import { writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { arch, release } from 'node:os';
+import { createInterface } from 'node:readline';
 import { LINKTYPE } from '../decode/link.ts';
 import { u32 } from '../decode/octets.ts';
 import {
@@ -24,7 +25,13 @@ import {
   type InterfaceDescription,
   type SectionHeader,
 } from '../savefile/pcapng-writer.ts';
-import { ANY_DEVICE, type CaptureReport, type CaptureRequest, type ListedInterface } from './capture-protocol.ts';
+import {
+  ANY_DEVICE,
+  type CaptureOrder,
+  type CaptureReport,
+  type CaptureRequest,
+  type ListedInterface,
+} from './capture-protocol.ts';
 
 /** cap 0.2.1; what is optional is there only when it is patched (native-notes/). */
 interface CapModule {
@@ -58,6 +65,10 @@ interface CapStatistics {
  * kernel's ring small, so that it holds more packets (native-notes/).
  */
 const SNAPLEN = 1024;
+
+/** Octets kept of each datagram of a flow that is followed, its IP and UDP headers, and the buffer for them. */
+const FOLLOW_SNAPLEN = 128;
+const FOLLOW_BUFFER_KIB = 2048;
 
 /** Packets are collected until this many octets are there, or until the event loop is idle. */
 const BATCH = 256 * 1024;
@@ -189,6 +200,9 @@ class Capture {
   readonly #total: CapStatistics = { received: 0, dropped: 0 };
   #last: CapStatistics = { received: 0, dropped: 0 };
   #downSince = 0;
+  /** The second capture, whose filter changes. cap cannot change one, so that each time another is opened. */
+  #followed: CapObject | null = null;
+  #order: CaptureOrder = { follow: null };
 
   constructor(cap: CapModule, request: CaptureRequest & { list: false }) {
     this.#cap = cap;
@@ -203,9 +217,36 @@ class Capture {
     this.#open = capture;
     this.#linkType = linkTypeValue(word);
     this.#newSection();
-    capture.on('packet', this.#packet);
+    capture.on('packet', this.#packetListener(this.#buffer));
     capture.on('down', (message, stats) => this.#down(message, stats));
     report({ kind: 'opened', linkType: word, snaplen: SNAPLEN, stock: capture.stats === undefined });
+  }
+
+  /** What stands unread in the last one's buffer is lost with it, so these packets are not all; but no packet comes twice. */
+  follow(order: CaptureOrder): void {
+    this.#order = order;
+    // cap as it is delivered has 64 KiB slots for this too, and no time stamps; nor is it safe to close.
+    if (this.#open?.stats === undefined) return;
+    const last = this.#followed;
+    this.#followed = order.follow === null ? null : this.#openFollowed(order.follow);
+    last?.close();
+  }
+
+  #openFollowed(filter: string): CapObject | null {
+    const capture = new this.#cap.Cap();
+    const buffer = Buffer.alloc(FOLLOW_SNAPLEN);
+    try {
+      capture.open(this.#request.device, filter, FOLLOW_BUFFER_KIB * 1024, buffer);
+    } catch (error) {
+      report({ kind: 'not-followed', message: firstLine(error) });
+      return null;
+    }
+    capture.on('packet', this.#packetListener(buffer));
+    // The first capture says so.
+    capture.on('down', () => {
+      if (this.#followed === capture) this.#followed = null;
+    });
+    return capture;
   }
 
   /** Every second: the counts, and names that have changed. */
@@ -228,17 +269,19 @@ class Capture {
     this.#stream.interface({ linkType: this.#linkType, snaplen: SNAPLEN, name: this.#request.device });
   }
 
-  readonly #packet: PacketListener = (caplen, _truncated, seconds, microseconds, len) => {
-    if (seconds === undefined || microseconds === undefined || len === undefined) {
-      // Stock cap knows neither the time nor the length on the wire.
-      const now = Date.now();
-      this.#stream.packet(0, Math.trunc(now / 1000), (now % 1000) * 1000, this.#buffer, caplen, caplen);
-      return;
-    }
-    const isCooked = this.#linkType === LINKTYPE.LINUX_SLL2 && caplen >= 8;
-    const id = isCooked ? this.#interfaceId(u32(this.#buffer, 4)) : 0;
-    this.#stream.packet(id, seconds, microseconds, this.#buffer, caplen, len);
-  };
+  #packetListener(buffer: Buffer): PacketListener {
+    return (caplen, _truncated, seconds, microseconds, len) => {
+      if (seconds === undefined || microseconds === undefined || len === undefined) {
+        // Stock cap knows neither the time nor the length on the wire.
+        const now = Date.now();
+        this.#stream.packet(0, Math.trunc(now / 1000), (now % 1000) * 1000, buffer, caplen, caplen);
+        return;
+      }
+      const isCooked = this.#linkType === LINKTYPE.LINUX_SLL2 && caplen >= 8;
+      const id = isCooked ? this.#interfaceId(u32(buffer, 4)) : 0;
+      this.#stream.packet(id, seconds, microseconds, buffer, caplen, len);
+    };
+  }
 
   #interfaceId(index: number): number {
     const known = this.#interfaces.get(index);
@@ -280,6 +323,7 @@ class Capture {
         return; // still down, or not there
       }
       clearInterval(retry);
+      this.follow(this.#order);
       report({ kind: 'up', downMs: Date.now() - this.#downSince });
     }, REOPEN_EVERY_MS);
   }
@@ -313,8 +357,8 @@ function main(): void {
     const capture = new Capture(cap, request);
     capture.open();
     setInterval(() => capture.tick(), STATISTICS_EVERY_MS);
-    process.stdin.resume();
     process.stdin.on('error', () => {});
+    createInterface({ input: process.stdin }).on('line', (line) => capture.follow(JSON.parse(line) as CaptureOrder));
     process.stdin.on('close', () => {
       capture.finish();
       process.exit(0);

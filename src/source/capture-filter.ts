@@ -1,9 +1,11 @@
 /**
  * The pcap-filter expression of a live capture. It takes every ICMP error, whatever it quotes, so that the
- * kernel's own counts of them can be held against what was captured.
+ * kernel's own counts of them can be held against what was captured. And that of the datagrams of some flows.
  *
  * `and` and `or` bind alike in pcap-filter, hence all the parentheses.
  */
+
+import type { UdpTuple } from '../host/udp-tuple.ts';
 
 const ICMPV4_ERRORS = 'icmp and (icmp[0] = 3 or icmp[0] = 4 or icmp[0] = 5 or icmp[0] = 11 or icmp[0] = 12)';
 // Not icmp6[0], which libpcap knows since 1.10 only; 40 octets is the length of the IPv6 header.
@@ -20,4 +22,15 @@ export function captureFilter(allIcmp: boolean, expression: string): string {
   if (expression !== '') parts.push(expression);
   if (!allIcmp) parts.push(`(${ICMPV4_ERRORS}) or (${ICMPV6_ERRORS})`);
   return parts.map((part) => `(${part})`).join(' and ');
+}
+
+/** The datagrams of these flows in both directions, and nothing else; null where there are none. */
+export function followFilter(tuples: readonly UdpTuple[]): string | null {
+  if (tuples.length === 0) return null;
+  // In their order, so that the same flows make the same filter.
+  const flows = tuples.flatMap(({ local, localPort, remote, remotePort }) => [
+    `(src host ${local} and src port ${localPort} and dst host ${remote} and dst port ${remotePort})`,
+    `(src host ${remote} and src port ${remotePort} and dst host ${local} and dst port ${localPort})`,
+  ]);
+  return `udp and (${flows.toSorted().join(' or ')})`;
 }

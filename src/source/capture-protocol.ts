@@ -1,6 +1,6 @@
 /**
- * What the capture process is asked (its one argument, as JSON) and what it reports (lines of JSON on its
- * standard error). The packets go over its standard output, as pcapng.
+ * What the capture process is asked (its one argument, as JSON), what it is told later (lines of JSON on its standard
+ * input), and what it reports (lines of JSON on its standard error). The packets go over its standard output, as pcapng.
  */
 
 export type CaptureRequest =
@@ -14,6 +14,11 @@ export type CaptureRequest =
     }
   | { list: true };
 
+/** Capture also what passes this pcap-filter expression, in place of what was told before; null: nothing else. */
+export interface CaptureOrder {
+  follow: string | null;
+}
+
 export type CaptureReport =
   /** Packets come from now on. `stock`: an unpatched cap, which has no time stamps and no drop counts. */
   | { kind: 'opened'; linkType: string; snaplen: number; stock: boolean }
@@ -22,7 +27,9 @@ export type CaptureReport =
   /** The interface went down or away; the process waits until it can be opened again. */
   | { kind: 'down'; message: string }
   /** It was opened again, this long after it went down. */
-  | { kind: 'up'; downMs: number };
+  | { kind: 'up'; downMs: number }
+  /** What an order told to capture too cannot be captured. */
+  | { kind: 'not-followed'; message: string };
 
 /** An interface as `list: true` gives it: a JSON array of these on standard output. */
 export interface ListedInterface {

@@ -283,16 +283,16 @@ describe('a quote of less than a UDP header', () => {
 
   test('is dropped by the kernel, whatever the socket', () => {
     const found = ask(host, '192.0.2.2 5000 > 192.0.2.9 53', { dropped: 'it quotes less than a UDP header' });
-    expect(found).toMatchObject({ outcome: 'ignored', isDropped: true, match: 'connected', errno: 'ECONNREFUSED' });
+    expect(found).toMatchObject({ outcome: 'ignored', dropped: true, match: 'connected', errno: 'ECONNREFUSED' });
     expect(found.note).toBe('the kernel drops it: it quotes less than a UDP header');
     expect(inodes(found)).toEqual([client.inode]);
-    expect(ask(host, '192.0.2.2 5000 > 192.0.2.9 53')).not.toHaveProperty('isDropped');
+    expect(ask(host, '192.0.2.2 5000 > 192.0.2.9 53')).not.toHaveProperty('dropped');
   });
 
   test('does not make more of a socket that is not there', () => {
     const found = ask(host, '192.0.2.2 5001 > 192.0.2.9 53', { dropped: 'its checksum is wrong' });
     expect(found).toMatchObject({ outcome: 'no-socket', match: 'none' });
-    expect(found).not.toHaveProperty('isDropped');
+    expect(found).not.toHaveProperty('dropped');
   });
 });
 

@@ -335,13 +335,14 @@ describe('a file that somebody else wrote', () => {
       seconds: 0,
       nanoseconds: 0,
       nanosecondResolution: false,
+      host: 'web-3',
       interface: 'eth0',
       icmp: { version, type, code, name: 'port-unreachable', src: dst, dst: src, length: 36 },
       flow: { protocol: 'udp', src, sport, dst, dport },
       count: 1,
       ...found,
     };
-    return [Buffer.from(attributionText(event, true), 'latin1').toString(), jsonLine(event, 'web-3')];
+    return [Buffer.from(attributionText(event, true), 'latin1').toString(), jsonLine(event)];
   }
 
   test.each<[string, string]>([

@@ -29,6 +29,7 @@ const EVENT: IcmpEvent = {
   seconds: 0,
   nanoseconds: 0,
   nanosecondResolution: false,
+  host: 'web-3',
   interface: 'eth0',
   direction: 'in',
   icmp: { version: 4, type: 3, code: 3, name: 'port-unreachable', src: '192.0.2.20', dst: '192.0.2.10', length: 37 },
@@ -92,7 +93,7 @@ test.each<[string, Partial<IcmpEvent>, string]>([
   ],
   [
     'ignored, since too little is quoted',
-    { outcome: 'ignored', isDropped: true, note: 'too short' },
+    { outcome: 'ignored', dropped: true, note: 'too short' },
     'ECONNREFUSED → gateway[4711] fd 7, connected: the kernel tells no socket (too short)',
   ],
   [

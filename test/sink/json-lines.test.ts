@@ -7,7 +7,7 @@ import schema from '../../src/event.schema.json' with { type: 'json' };
 import type { IcmpEvent, ProcessIdentity, SocketIdentity } from '../../src/event.ts';
 import { EventPipeline } from '../../src/event-pipeline.ts';
 import { SavefileReader } from '../../src/savefile/reader.ts';
-import { jsonLine } from '../../src/sink/json-lines.ts';
+import { jsonLine, recordJson } from '../../src/sink/json-lines.ts';
 import { Output } from '../../src/sink/output.ts';
 import { captures, FIXTURES } from '../command.ts';
 
@@ -16,8 +16,8 @@ addFormats.default(ajv, ['ipv4', 'ipv6']);
 const validate = ajv.compile(schema);
 
 /** The octets that are written, as text; exactly one line. */
-function lineOf(event: IcmpEvent, host: string | null = 'web-3'): string {
-  const text = Buffer.from(jsonLine(event, host), 'latin1').toString('utf8');
+function lineOf(event: IcmpEvent): string {
+  const text = Buffer.from(jsonLine(event), 'latin1').toString('utf8');
   expect(text.endsWith('\n')).toBe(true);
   expect(text.slice(0, -1)).not.toMatch(/[\r\n]/);
   return text.slice(0, -1);
@@ -35,9 +35,15 @@ function linesOfCapture(name: string, allIcmp: boolean): string[] {
   const output = new Output(stream, (error) => expect.fail(error.message));
   const pipeline = new EventPipeline({
     output,
-    sink: { printsCount: true, describe: () => '', format: (event) => jsonLine(event, null) },
+    sink: { printsCount: true, describe: () => '', format: jsonLine, record: recordJson },
     attribution: null,
     whyUnknown: 'a replay has no socket table',
+    host: null,
+    isLive: false,
+    usesComments: false,
+    onNotBelieved: (why) => expect.fail(why),
+    incidents: null,
+    writer: null,
     selection: { hosts: [], ports: [], pids: [], comms: [], errnos: [] },
     allIcmp,
     once: false,
@@ -95,6 +101,7 @@ const EVENT: IcmpEvent = {
   seconds: Date.parse('2026-11-23T17:01:14Z') / 1000,
   nanoseconds: 75_617_000,
   nanosecondResolution: false,
+  host: 'web-3',
   interface: 'eth0',
   direction: 'in',
   icmp: { version: 4, type: 3, code: 3, name: 'port-unreachable', src: '172.16.0.46', dst: '172.16.0.62', length: 37 },
@@ -142,6 +149,7 @@ const BARE: IcmpEvent = {
   seconds: 0,
   nanoseconds: 0,
   nanosecondResolution: true,
+  host: 'web-3',
   interface: null,
   direction: null,
   icmp: { ...EVENT.icmp, version: 6, src: 'fe80::1', dst: '::ffff:1.2.3.4' },
@@ -234,6 +242,7 @@ function hostileEvent(text: string): IcmpEvent {
   const process = { ...PROCESS, comm: text, exe: text, cmdline: text, container: text, unit: text };
   return {
     ...EVENT,
+    host: text,
     interface: text,
     interfaces: [text, text],
     note: text,
@@ -243,16 +252,16 @@ function hostileEvent(text: string): IcmpEvent {
 
 test.each(HOSTILE)('hostile text comes back as it was: %s', (_name, text) => {
   const event = hostileEvent(text);
-  const line = lineOf(event, text);
+  const line = lineOf(event);
   expectValid(line);
   const { seconds: _s, nanoseconds: _n, nanosecondResolution: _r, ...fields } = event;
-  expect(JSON.parse(line)).toEqual({ v: 1, host: text, time: '2026-11-23T17:01:14.075617Z', ...fields });
+  expect(JSON.parse(line)).toEqual({ v: 1, time: '2026-11-23T17:01:14.075617Z', ...fields });
   // Names are kept for the next event.
-  expect(lineOf(event, text)).toBe(line);
+  expect(lineOf(event)).toBe(line);
 });
 
 test.each(HOSTILE)('a terminal sees nothing but text: %s', (_name, text) => {
-  const line = lineOf(hostileEvent(text), text);
+  const line = lineOf(hostileEvent(text));
   // oxlint-disable-next-line no-control-regex -- they are what is looked for
   expect(/[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]|\p{Cf}|\p{Cs}/u.exec(line)?.[0]).toBeUndefined();
 });
@@ -260,6 +269,6 @@ test.each(HOSTILE)('a terminal sees nothing but text: %s', (_name, text) => {
 test('more names than are kept: each is still its own', () => {
   for (let n = 0; n < 600; n++) {
     const name = `veth${n % 300}`;
-    expect(JSON.parse(lineOf({ ...BARE, interface: name }, null))).toMatchObject({ interface: name, host: null });
+    expect(JSON.parse(lineOf({ ...BARE, interface: name, host: null }))).toMatchObject({ interface: name, host: null });
   }
 });

@@ -1,0 +1,403 @@
+/**
+ * Incidents: the errors of one process about one remote port with one errno, from the first one to the peer's next answer.
+ *
+ * Bounded: of incidents and of flows those are forgotten that had no error while as many others had one. Those in which no
+ * process is known (a spoofed flood has as many as it likes) have a place of their own, so that they drive out none of the
+ * others.
+ */
+import type { Flow, IcmpEvent, IncidentRecord, ProcessIdentity, SocketIdentity, TimeStamp } from '../event.ts';
+import { tupleKey, type UdpTuple } from '../host/udp-tuple.ts';
+import { Generations } from './generations.ts';
+
+/** In one generation, of which there are two. */
+const NAMED_INCIDENTS = 512;
+const OTHER_INCIDENTS = 128;
+/** Those that ended. */
+const OVER = 1024;
+/** Distinct sockets of an incident that are told apart. */
+const MAX_SOCKETS = 100;
+/** Interfaces of a flow on which datagrams are counted. */
+const MAX_PLACES = 16;
+
+/** An incident is quiet when no error has come for this long, and for this many times the longest gap between two. */
+const QUIET_MS = 30_000;
+const QUIET_GAPS = 3;
+
+/** A flow is followed for this long after its last error. */
+const FOLLOWED_MS = 10 * 60_000;
+/** Incidents of one flow. */
+const MAX_INCIDENTS = 8;
+
+/**
+ * `open`: it goes on, as far as is known; `quiet`: no error for a while; `recovered`: the peer answered, which ends it.
+ */
+export type IncidentState = 'open' | 'quiet' | 'recovered';
+
+/**
+ * Whether the process hears of the errors. `some`: of some of them; `recverr`: only if the socket has IP_RECVERR, which is not
+ * known; `closed`: the socket is gone; `unknown`: no socket is known.
+ */
+export type Hears = 'yes' | 'no' | 'some' | 'recverr' | 'closed' | 'unknown';
+
+export class Incident {
+  readonly key: string;
+  /** Without repetition, those of the last error; empty where none is known. */
+  processes: readonly ProcessIdentity[];
+  /** The remote end as the process sees it; of an error that this host sent, the port that was closed. */
+  readonly remote: string;
+  readonly remotePort: number | null;
+  readonly errno: string | null;
+  readonly first: TimeStamp;
+  last: IcmpEvent;
+  errors = 0;
+  hears: Hears;
+  state: IncidentState = 'open';
+  /** When it was recovered: milliseconds after the first error. */
+  downMs = 0;
+  /** Milliseconds on the clock of `Incidents.error`. */
+  readonly firstAt: number;
+  lastAt: number;
+  #longestGap = 0;
+  readonly #sockets = new Set<number | string>();
+
+  constructor(key: string, event: IcmpEvent, at: number) {
+    this.key = key;
+    this.processes = processesOf(event.sockets);
+    const { address, port } = remoteOf(event);
+    this.remote = address;
+    this.remotePort = port;
+    this.errno = event.errno ?? null;
+    this.first = event;
+    this.last = event;
+    this.hears = hearsOf(event);
+    this.firstAt = at;
+    this.lastAt = at;
+  }
+
+  /** Errors with this errno say that the peer, or the way to it, is gone; others are about a datagram. */
+  get isOutage(): boolean {
+    return this.errno !== null && this.errno !== 'EMSGSIZE' && this.errno !== 'EPROTO';
+  }
+
+  /** Distinct sockets that it hit; `isMore` where there were too many to tell them apart. */
+  get socketCount(): { count: number; isMore: boolean } {
+    return { count: this.#sockets.size, isMore: this.#sockets.size === MAX_SOCKETS };
+  }
+
+  /** When it is quiet, unless another error comes: milliseconds on its clock. */
+  get quietAt(): number {
+    return this.lastAt + Math.max(QUIET_MS, QUIET_GAPS * this.#longestGap);
+  }
+
+  add(event: IcmpEvent, at: number): void {
+    this.errors++;
+    this.state = 'open';
+    this.#longestGap = Math.max(this.#longestGap, at - this.lastAt);
+    this.lastAt = at;
+    if (event.sockets !== this.last.sockets) this.processes = processesOf(event.sockets);
+    this.last = event;
+    const hears = hearsOf(event);
+    if (hears !== this.hears) this.hears = 'some';
+    if (this.#sockets.size === MAX_SOCKETS) return;
+    if (event.sockets === undefined || event.sockets.length === 0) {
+      this.#sockets.add(`${event.flow!.src} ${event.flow!.sport}`);
+    } else for (const { inode } of event.sockets) this.#sockets.add(inode);
+  }
+}
+
+/** A flow that had an error; what is seen of it afterwards tells whether the peer is back. */
+export class ErringFlow {
+  /** Those that it belongs to, one for each errno, the last one last. */
+  readonly incidents: Incident[];
+  /** The last error about it. */
+  event: IcmpEvent;
+  lastAt: number;
+  /** The tuple on the wire and, where it is another one, the socket's own, as its sender sees it. */
+  readonly tuples: readonly UdpTuple[];
+  /** Datagrams since error number `#sentSince` of the last incident, by where they were seen; null: none was ever seen. */
+  #sent: Map<string, number> | null = null;
+  #sentSince = 0;
+  /** Whether an answer waits for its look-up. */
+  isAnswering = false;
+
+  constructor(event: IcmpEvent, incidents: Incident[], at: number) {
+    this.event = event;
+    this.incidents = incidents;
+    this.lastAt = at;
+    const { version } = event.icmp;
+    const tuples = event.nat === undefined ? [event.flow!] : [event.flow!, event.nat];
+    this.tuples = tuples.map(({ src, sport, dst, dport }) => ({
+      version,
+      local: src,
+      localPort: sport!,
+      remote: dst,
+      remotePort: dport!,
+    }));
+  }
+
+  get incident(): Incident {
+    return this.incidents.at(-1)!;
+  }
+
+  /** Whether an answer would end anything. */
+  get isDown(): boolean {
+    return this.incidents.some(({ state }) => state !== 'recovered');
+  }
+
+  /** One more was sent. A datagram passes several interfaces, on some of them with other addresses. */
+  countSent(tuple: UdpTuple, interfaceName: string | null): void {
+    if (this.#sent === null || this.#sentSince !== this.incident.errors) {
+      this.#sent = new Map();
+      this.#sentSince = this.incident.errors;
+    }
+    const place = `${tuple.local} ${interfaceName ?? ''}`;
+    const count = this.#sent.get(place) ?? 0;
+    if (count > 0 || this.#sent.size < MAX_PLACES) this.#sent.set(place, count + 1);
+  }
+
+  /** Datagrams seen since the last incident's last error; null where none was ever seen. */
+  get sent(): number | null {
+    if (this.#sent === null) return null;
+    return this.#sentSince === this.incident.errors ? Math.max(0, ...this.#sent.values()) : 0;
+  }
+}
+
+interface FollowedTuple {
+  tuple: UdpTuple;
+  flow: ErringFlow;
+}
+
+export interface IncidentsOptions {
+  /** Flows that are followed for an answer, in a generation. */
+  maxFlows: number;
+  /** Only those whose socket is known: to follow any other costs a live capture something, and anybody can make them up. */
+  onlyKnownSockets: boolean;
+}
+
+export class Incidents {
+  readonly #options: IncidentsOptions;
+  readonly #named: Generations<Incident>;
+  readonly #others: Generations<Incident>;
+  readonly #over: Incident[] = [];
+  /** By tuple. */
+  readonly #flows: Generations<FollowedTuple>;
+  /** How many followed tuples have the port, at either end: most datagrams need no further look. */
+  readonly #ports = new Uint16Array(65_536);
+  #followedTuples = 0;
+  /** No incident becomes quiet before. */
+  #nextQuietAt = Number.POSITIVE_INFINITY;
+  /** Called when a flow is to be followed that was not, or no longer. */
+  onFollow: (() => void) | undefined;
+  /** Incidents that are in no table any more, and their errors. */
+  readonly forgotten = { incidents: 0, errors: 0 };
+
+  constructor(options: IncidentsOptions) {
+    this.#options = options;
+    const forget = (incident: Incident): void => this.#forget(incident);
+    this.#named = new Generations(NAMED_INCIDENTS, forget);
+    this.#others = new Generations(OTHER_INCIDENTS, forget);
+    this.#flows = new Generations(options.maxFlows, ({ tuple }) => this.#countTuple(tuple, -1));
+  }
+
+  /**
+   * An error more.
+   * @param at when it came: milliseconds on any clock that is never set back, the same for all calls.
+   */
+  error(event: IcmpEvent, at: number): void {
+    const { flow } = event;
+    if (flow === undefined || event.errno === undefined) return;
+    const followed = this.#flowOf(flow);
+    const before = followed?.incident;
+    if (before !== undefined && before.state !== 'recovered' && isSame(before, event)) {
+      before.add(event, at);
+      followed!.event = event;
+      followed!.lastAt = at;
+    } else {
+      this.#add(event, at, followed);
+    }
+    this.#nextQuietAt = Math.min(this.#nextQuietAt, at + QUIET_MS);
+  }
+
+  /** Whether any flow is followed. */
+  get isFollowing(): boolean {
+    return this.#followedTuples > 0;
+  }
+
+  /** Whether a datagram between these ports may belong to a followed flow. */
+  mayFollow(sourcePort: number, destinationPort: number): boolean {
+    return this.#ports[sourcePort]! > 0 && this.#ports[destinationPort]! > 0;
+  }
+
+  /** The followed flow of a datagram that its sender sees as `tuple`; null where none is, or its incident is over. */
+  find(tuple: UdpTuple): ErringFlow | null {
+    const flow = this.#flows.get(tupleKey(tuple))?.flow;
+    return flow?.isDown === true ? flow : null;
+  }
+
+  /** The peer answered on `flow`: the incidents that this ends. */
+  answered({ incidents }: ErringFlow, at: number): Incident[] {
+    const ended = incidents.filter(({ state }) => state !== 'recovered');
+    for (const incident of ended) this.#end(incident, Math.max(0, Math.round(at - incident.firstAt)));
+    return ended;
+  }
+
+  /** Takes what a saved record says of its incident. */
+  restate({ flow, event, errno, downMs }: IncidentRecord): void {
+    const incident = this.#flowOf(flow)?.incidents.find((one) => one.errno === errno && one.state !== 'recovered');
+    if (incident === undefined) return;
+    if (event === 'quiet') incident.state = 'quiet';
+    else this.#end(incident, downMs ?? 0);
+  }
+
+  /** Those that have become quiet by `at`, with the datagrams that were seen to go to the peer since the last error. */
+  becomeQuiet(at: number): { incident: Incident; sent: number | null }[] {
+    if (at < this.#nextQuietAt) return [];
+    this.#nextQuietAt = Number.POSITIVE_INFINITY;
+    const quiet: Incident[] = [];
+    for (const incident of this.#running()) {
+      if (incident.state !== 'open' || !incident.isOutage) continue;
+      if (incident.quietAt <= at) {
+        incident.state = 'quiet';
+        quiet.push(incident);
+      } else this.#nextQuietAt = Math.min(this.#nextQuietAt, incident.quietAt);
+    }
+    if (quiet.length === 0) return [];
+    const sent = this.#sentOf(new Set(quiet));
+    return quiet.map((incident) => ({ incident, sent: sent.get(incident) ?? null }));
+  }
+
+  /**
+   * The flows that are followed for an answer, those in `already` with an incident that is not quiet first, then the last to
+   * err. A peer that has not answered for long, and had no error either, may be one that never answers.
+   */
+  followed(already: ReadonlySet<ErringFlow>, at: number): ErringFlow[] {
+    const flows = new Set<ErringFlow>();
+    for (const { flow } of this.#flows.values()) if (flow.isDown && at - flow.lastAt < FOLLOWED_MS) flows.add(flow);
+    const rank = (flow: ErringFlow): number => (already.has(flow) && flow.incident.state === 'open' ? 0 : 1);
+    return [...flows].toSorted((a, b) => rank(a) - rank(b) || b.lastAt - a.lastAt);
+  }
+
+  /** All that are remembered: those that go on first, the last to err first among each. */
+  table(): Incident[] {
+    return [...this.#running(), ...this.#over].toSorted(
+      (a, b) => Number(a.state === 'recovered') - Number(b.state === 'recovered') || b.lastAt - a.lastAt,
+    );
+  }
+
+  #flowOf({ src, sport, dst, dport }: Flow): ErringFlow | undefined {
+    if (typeof sport !== 'number' || typeof dport !== 'number') return undefined;
+    return this.#flows.get(tupleKey({ version: 4, local: src, localPort: sport, remote: dst, remotePort: dport }))
+      ?.flow;
+  }
+
+  #add(event: IcmpEvent, at: number, before: ErringFlow | undefined): void {
+    const key = keyOf(event);
+    const incidents = processesOf(event.sockets).length > 0 ? this.#named : this.#others;
+    let incident = incidents.get(key);
+    if (incident === undefined) {
+      incident = new Incident(key, event, at);
+      incidents.set(key, incident);
+    }
+    incident.add(event, at);
+    if (!incident.isOutage || !this.#mayBeFollowed(event)) return;
+    // The peer that is gone may be gone in more than one way: refused first, then unreachable.
+    const others = before?.incidents.filter((other) => other !== incident && other.state !== 'recovered') ?? [];
+    this.#follow(new ErringFlow(event, [...others.slice(1 - MAX_INCIDENTS), incident], at));
+  }
+
+  #mayBeFollowed({ flow, direction, sockets, match }: IcmpEvent): boolean {
+    if (typeof flow!.sport !== 'number' || typeof flow!.dport !== 'number' || direction === 'out') return false;
+    return !this.#options.onlyKnownSockets || (sockets !== undefined && sockets.length > 0 && match !== 'closed');
+  }
+
+  #follow(flow: ErringFlow): void {
+    if (this.#options.maxFlows === 0) return;
+    for (const tuple of flow.tuples) {
+      const key = tupleKey(tuple);
+      if (this.#flows.get(key) === undefined) this.#countTuple(tuple, 1);
+      this.#flows.set(key, { tuple, flow });
+    }
+    this.onFollow?.();
+  }
+
+  #countTuple({ localPort, remotePort }: UdpTuple, change: 1 | -1): void {
+    this.#followedTuples += change;
+    this.#ports[localPort]! += change;
+    this.#ports[remotePort]! += change;
+  }
+
+  #end(incident: Incident, downMs: number): void {
+    incident.state = 'recovered';
+    incident.downMs = downMs;
+    (incident.processes.length > 0 ? this.#named : this.#others).delete(incident.key);
+    this.onFollow?.();
+    this.#over.push(incident);
+    if (this.#over.length > OVER) this.#forget(this.#over.shift()!);
+  }
+
+  #forget(incident: Incident): void {
+    this.forgotten.incidents++;
+    this.forgotten.errors += incident.errors;
+  }
+
+  *#running(): Generator<Incident> {
+    yield* this.#others.values();
+    yield* this.#named.values();
+  }
+
+  #sentOf(incidents: ReadonlySet<Incident>): Map<Incident, number> {
+    const sums = new Map<Incident, number>();
+    const flows = new Set<ErringFlow>();
+    for (const { flow } of this.#flows.values()) flows.add(flow);
+    for (const { incident, sent } of flows) {
+      if (sent !== null && incidents.has(incident)) sums.set(incident, (sums.get(incident) ?? 0) + sent);
+    }
+    return sums;
+  }
+}
+
+function isSame(incident: Incident, event: IcmpEvent): boolean {
+  if (incident.errno !== event.errno) return false;
+  return incident.last.sockets === event.sockets || incident.key === keyOf(event);
+}
+
+function keyOf(event: IcmpEvent): string {
+  const { address, port } = remoteOf(event);
+  const processes = processesOf(event.sockets)
+    .map(({ pid, started }) => `${pid} ${started}`)
+    .toSorted()
+    .join();
+  return `${processes} ${event.direction === 'out' ? 'out' : ''} ${address} ${port} ${event.errno}`;
+}
+
+/** The far end as the socket sees it. */
+function remoteOf({ flow, nat }: IcmpEvent): { address: string; port: number | null } {
+  return { address: nat?.dst ?? flow!.dst, port: nat?.dport ?? flow!.dport ?? null };
+}
+
+/** Each process once. */
+function processesOf(sockets: readonly SocketIdentity[] | undefined): readonly ProcessIdentity[] {
+  if (sockets === undefined) return [];
+  if (sockets.length === 1 && sockets[0]!.processes.length <= 1) return sockets[0]!.processes;
+  const processes = new Map<number, ProcessIdentity>();
+  for (const socket of sockets) for (const process of socket.processes) processes.set(process.pid, process);
+  return [...processes.values()];
+}
+
+function hearsOf({ outcome, errno, dropped, sockets }: IcmpEvent): Hears {
+  switch (outcome) {
+    case 'reported':
+    case 'queued':
+      return 'yes';
+    case 'ignored': {
+      const knownWithout = sockets?.every(({ recverr }) => recverr === false) ?? false;
+      return errno === null || dropped === true || knownWithout ? 'no' : 'recverr';
+    }
+    case 'pmtu':
+      return 'no';
+    case 'no-socket':
+      return 'closed';
+    default:
+      return 'unknown';
+  }
+}

@@ -1,0 +1,196 @@
+/**
+ * `-w`: the packets that are shown, each with what was found out as comments: a line for people, and the JSON line, by which
+ * a replay prints the same again (correlate/saved-attribution.ts). A classic pcap file has the packets alone.
+ */
+import type { IcmpEvent, IncidentRecord } from '../event.ts';
+import { isRecord } from '../event.ts';
+import { LINKTYPE } from '../decode/link.ts';
+import type { CaptureInterface } from '../savefile/packet.ts';
+import { pcapFileHeader, pcapRecord } from '../savefile/pcap-writer.ts';
+import {
+  commentedPacket,
+  interfaceDescriptionSize,
+  journalEntry,
+  MAXIMUM_COMMENT,
+  sectionHeaderSize,
+  writeInterfaceDescription,
+  writeSectionHeader,
+} from '../savefile/pcapng-writer.ts';
+import { attributionText } from './attribution-text.ts';
+import { jsonLine, recordJson } from './json-lines.ts';
+import type { Octets, Output } from './output.ts';
+import { recordText } from './record-text.ts';
+
+/** A packet whose octets were copied out of its capture. */
+export interface SavedPacket {
+  bytes: Uint8Array;
+  /** Octets on the wire. */
+  len: number;
+  iface: CaptureInterface;
+}
+
+/** What a comment with JSON begins with; one that is too long for an option goes on in the next. */
+export const COMMENT_START = 'udpicmp-watch ';
+export const COMMENT_MORE = 'udpicmp-watch+ ';
+/** The field of a journal entry that has the JSON. */
+export const JOURNAL_FIELD = 'UDPICMP_WATCH=';
+
+/** Options that one JSON line may take; some thousand processes. */
+const MAX_COMMENTS = 64;
+
+/** After this many interfaces a new section begins, so that no reader's table of them grows for ever. */
+const MAX_INTERFACES = 1024;
+
+export interface PacketWriter {
+  readonly output: Output;
+  /** Called by the first `write`, and by who knows that there is a capture even if there is nothing to save. */
+  begin(): void;
+  /** How many packets could not be saved whole, and why: lines for the closing statistics. */
+  losses(): string[];
+  /** Saves what was shown; a record of quiet has no packet. */
+  write(shown: IcmpEvent | IncidentRecord, packet: SavedPacket | null): void;
+}
+
+export class PcapngFile implements PacketWriter {
+  readonly output: Output;
+  readonly #empty: () => void;
+  readonly #interfaces = new Map<string, number>();
+  #hasBegun = false;
+  #withoutJson = 0;
+
+  /** @param empty removes what is in the file from an earlier time */
+  constructor(output: Output, empty: () => void) {
+    this.output = output;
+    this.#empty = empty;
+  }
+
+  begin(): void {
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
+    this.#empty();
+    this.#section();
+  }
+
+  losses(): string[] {
+    if (this.#withoutJson === 0) return [];
+    return [`${this.#withoutJson} saved packets have only a comment for people: too many processes for more`];
+  }
+
+  write(shown: IcmpEvent | IncidentRecord, packet: SavedPacket | null): void {
+    this.begin();
+    const isOfIncident = isRecord(shown);
+    const json = (isOfIncident ? recordJson(shown) : jsonLine(shown)).trimEnd();
+    let words: Octets = '';
+    if (isOfIncident) words = recordText(shown);
+    else if (shown.outcome !== undefined) words = attributionText(shown, false);
+    if (packet === null) {
+      const microseconds = `${shown.seconds}${String(Math.trunc(shown.nanoseconds / 1000)).padStart(6, '0')}`;
+      this.#put(
+        journalEntry(
+          octets(
+            `__REALTIME_TIMESTAMP=${microseconds}\nSYSLOG_IDENTIFIER=udpicmp-watch\nMESSAGE=${words}\n${JOURNAL_FIELD}${json}\n`,
+          ),
+        ),
+      );
+      return;
+    }
+    const comments = words === '' ? [] : [octets(words)];
+    const pieces = commentsOf(json);
+    if (pieces === null) this.#withoutJson++;
+    else comments.push(...pieces.map(octets));
+    const id = this.#interfaceId(packet.iface);
+    const { seconds, nanoseconds } = shown;
+    const { nanosecondResolution } = packet.iface;
+    const { bytes, len } = packet;
+    this.#put(commentedPacket(id, seconds, nanoseconds, nanosecondResolution, bytes, len, comments));
+  }
+
+  #section(): void {
+    const header = { application: 'udpicmp-watch' };
+    const block = Buffer.allocUnsafe(sectionHeaderSize(header));
+    writeSectionHeader(block, 0, header);
+    this.#put(block);
+    this.#interfaces.clear();
+  }
+
+  #interfaceId({ name, linkType, snaplen, nanosecondResolution }: CaptureInterface): number {
+    const key = `${linkType} ${snaplen} ${nanosecondResolution} ${name ?? ''}`;
+    const known = this.#interfaces.get(key);
+    if (known !== undefined) return known;
+    if (this.#interfaces.size === MAX_INTERFACES) this.#section();
+    const description = { linkType, snaplen, name: name ?? '', nanosecondResolution };
+    const block = Buffer.allocUnsafe(interfaceDescriptionSize(description));
+    writeInterfaceDescription(block, 0, description);
+    this.#put(block);
+    const id = this.#interfaces.size;
+    this.#interfaces.set(key, id);
+    return id;
+  }
+
+  #put(block: Buffer): void {
+    this.output.write(block.toString('latin1'));
+  }
+}
+
+export class PcapFile implements PacketWriter {
+  readonly output: Output;
+  readonly #empty: () => void;
+  /** That of the first packet: the file header has one for all. */
+  #iface: Pick<CaptureInterface, 'linkType' | 'nanosecondResolution'> | null = null;
+  #otherLinkType = 0;
+
+  constructor(output: Output, empty: () => void) {
+    this.output = output;
+    this.#empty = empty;
+  }
+
+  /** Without any packet it is taken for a capture on Ethernet. */
+  begin(iface = { linkType: LINKTYPE.ETHERNET as number, nanosecondResolution: false }): void {
+    if (this.#iface !== null) return;
+    this.#iface = iface;
+    this.#empty();
+    this.#put(pcapFileHeader(iface.linkType, iface.nanosecondResolution));
+  }
+
+  losses(): string[] {
+    if (this.#otherLinkType === 0) return [];
+    return [`${this.#otherLinkType} packets not saved: a pcap file has one link type, pcapng any number`];
+  }
+
+  write(shown: IcmpEvent | IncidentRecord, packet: SavedPacket | null): void {
+    if (packet === null) return;
+    const { iface, bytes, len } = packet;
+    this.begin(iface);
+    const { linkType, nanosecondResolution } = this.#iface!;
+    if (iface.linkType !== linkType) {
+      this.#otherLinkType++;
+      return;
+    }
+    const { seconds, nanoseconds } = shown;
+    const fraction = nanosecondResolution ? nanoseconds : Math.trunc(nanoseconds / 1000);
+    this.#put(pcapRecord(seconds, fraction, bytes, len));
+  }
+
+  #put(block: Buffer): void {
+    this.output.write(block.toString('latin1'));
+  }
+}
+
+function octets(text: Octets): Buffer {
+  return Buffer.from(text, 'latin1');
+}
+
+/** The JSON in pieces that fit into an option each, cut between characters; null where there would be too many. */
+function commentsOf(json: Octets): Octets[] | null {
+  const pieces: Octets[] = [];
+  for (let at = 0; at < json.length;) {
+    if (pieces.length === MAX_COMMENTS) return null;
+    const prefix = at === 0 ? COMMENT_START : COMMENT_MORE;
+    let end = Math.min(json.length, at + MAXIMUM_COMMENT - prefix.length);
+    // Not before an octet that continues a UTF-8 character.
+    while (end < json.length && (json.charCodeAt(end) & 0xc0) === 0x80) end--;
+    pieces.push(prefix + json.slice(at, end));
+    at = end;
+  }
+  return pieces;
+}
