@@ -207,9 +207,7 @@ export class EventPipeline {
 
   /** To be called every second or so: says which incidents have become quiet. */
   tick(): void {
-    const now = Date.now();
-    const time = { seconds: Math.trunc(now / 1000), nanoseconds: (now % 1000) * 1e6, nanosecondResolution: false };
-    this.#sayWhatIsQuiet(performance.now(), time);
+    this.#sayWhatIsQuiet(performance.now(), null);
     this.#options.output.flushSoon();
   }
 
@@ -276,7 +274,7 @@ export class EventPipeline {
   #answer(cursor: PacketCursor, flow: ErringFlow): void {
     const { attribution, isLive } = this.#options;
     const at = this.#clock(cursor);
-    if (!isLive) this.#sayWhatIsQuiet(at, timeOf(cursor));
+    if (!isLive) this.#sayWhatIsQuiet(at, cursor);
     flow.isAnswering = true;
     const answer: Answer = { flow, found: null, time: timeOf(cursor) };
     const packet = this.#copy(cursor);
@@ -302,11 +300,12 @@ export class EventPipeline {
     }
   }
 
-  #sayWhatIsQuiet(at: number, time: TimeStamp): void {
+  /** `cursor`: the packet whose time it is; null: now. */
+  #sayWhatIsQuiet(at: number, cursor: PacketCursor | null): void {
     const { incidents } = this.#options;
-    if (incidents === null || this.#hasSavedLines) return;
+    if (incidents === null || this.#hasSavedLines || at < incidents.nextQuietAt) return;
     for (const { incident, sent } of incidents.becomeQuiet(at)) {
-      this.#ready(quietRecord(incident, sent, time, at), '', null, at);
+      this.#ready(quietRecord(incident, sent, cursor === null ? now() : timeOf(cursor), at), '', null, at);
     }
   }
 
@@ -324,7 +323,7 @@ export class EventPipeline {
     const { attribution, allIcmp, host, isLive, once, sink, usesComments } = this.#options;
     const { bytes, offset, iface } = cursor;
     const at = this.#clock(cursor);
-    if (!isLive) this.#sayWhatIsQuiet(at, timeOf(cursor));
+    if (!isLive) this.#sayWhatIsQuiet(at, cursor);
     const original = packet.original !== null && !isMalformed(packet.original) ? packet.original : null;
     const direction = attribution === null ? null : attribution.directionOf(packet.ip.src, packet.ip.dst);
     let interfaces: string[] | null = null;
@@ -367,21 +366,23 @@ export class EventPipeline {
     if (interfaces !== null) event.interfaces = interfaces;
     if (original !== null) event.flow = flowOf(original);
     const saved = this.#copy(cursor);
-    const json = usesComments ? savedJson(cursor.comments) : null;
-    let { whyUnknown } = this.#options;
-    if (json !== null) {
-      const whyNot = this.#believe(() => {
-        restoreEvent(event, json);
-        this.#hasSavedLines = true;
-      });
-      if (whyNot === null) {
-        this.#ready(event, description, saved, at);
-        return;
-      }
-      whyUnknown = `its comment is not believed: ${whyNot}`;
+    const whyNot = usesComments && cursor.comments.length > 0 ? this.#restore(event, cursor.comments) : '';
+    if (whyNot === null) {
+      this.#ready(event, description, saved, at);
+      return;
     }
-    if (quotesUdp) this.#attribute(event, bytes, packet, original, description, saved, at, whyUnknown);
+    if (quotesUdp) this.#attribute(event, bytes, packet, original, description, saved, at, whyNot);
     else this.#ready(event, description, saved, at);
+  }
+
+  /** Adds what was saved of the event. Null, or why nothing is: it is not believed, or (empty) there is nothing. */
+  #restore(event: IcmpEvent, comments: readonly string[]): string | null {
+    const json = savedJson(comments);
+    if (json === null) return '';
+    return this.#believe(() => {
+      restoreEvent(event, json);
+      this.#hasSavedLines = true;
+    });
   }
 
   /** Whether the error is addressed to this namespace on the wire alone, and NAT sends it on to another one. */
@@ -405,9 +406,9 @@ export class EventPipeline {
     description: Octets,
     saved: SavedPacket | null,
     at: number,
-    whyUnknown: string,
+    whyNotBelieved: string,
   ): void {
-    const { attribution, sink, writer } = this.#options;
+    const { attribution, sink, whyUnknown, writer } = this.#options;
     const { version, type, code } = event.icmp;
     event.errno = errnoFor(version, type, code).errno;
     if (sink.printsCount || writer !== null) event.count = this.flowCounts.next(event.flow!);
@@ -415,7 +416,8 @@ export class EventPipeline {
     event.match = null;
     const { ports } = original;
     if (attribution === null || ports === null) {
-      event.note = attribution === null ? whyUnknown : 'the ports are not in the quote';
+      if (attribution !== null) event.note = 'the ports are not in the quote';
+      else event.note = whyNotBelieved === '' ? whyUnknown : `its comment is not believed: ${whyNotBelieved}`;
       this.#ready(event, description, saved, at);
       return;
     }
@@ -549,6 +551,12 @@ export class EventPipeline {
 
 function isAnswer(event: Waiting['event']): event is Answer {
   return 'time' in event;
+}
+
+function now(): TimeStamp {
+  const milliseconds = Date.now();
+  const seconds = Math.trunc(milliseconds / 1000);
+  return { seconds, nanoseconds: (milliseconds % 1000) * 1e6, nanosecondResolution: false };
 }
 
 function timeOf({ seconds, nanoseconds, iface }: PacketCursor): TimeStamp {

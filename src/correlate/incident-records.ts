@@ -8,7 +8,7 @@ import type { Incident } from './incidents.ts';
 /** `sent`: datagrams to the peer that were seen since the last error, null where they are not captured. */
 export function quietRecord(incident: Incident, sent: number | null, time: TimeStamp, at: number): IncidentRecord {
   return {
-    ...recordOf('quiet', incident.last, time, incident.errors),
+    ...recordOf('quiet', incident.event, time, incident.errors),
     quietMs: Math.round(at - incident.lastAt),
     sent,
   };

@@ -23,6 +23,9 @@ const MAX_PLACES = 16;
 const QUIET_MS = 30_000;
 const QUIET_GAPS = 3;
 
+/** Flows that are found by their ports alone; what is in one's place drives it out. */
+const RECENT_FLOWS = 4096;
+
 /** A flow is followed for this long after its last error. */
 const FOLLOWED_MS = 10 * 60_000;
 /** Incidents of one flow. */
@@ -48,7 +51,9 @@ export class Incident {
   readonly remotePort: number | null;
   readonly errno: string | null;
   readonly first: TimeStamp;
-  last: IcmpEvent;
+  readonly last: TimeStamp;
+  /** The last one that was not like the one before it. */
+  event: IcmpEvent;
   errors = 0;
   hears: Hears;
   state: IncidentState = 'open';
@@ -67,11 +72,14 @@ export class Incident {
     this.remote = address;
     this.remotePort = port;
     this.errno = event.errno ?? null;
-    this.first = event;
-    this.last = event;
+    const { seconds, nanoseconds, nanosecondResolution } = event;
+    this.first = { seconds, nanoseconds, nanosecondResolution };
+    this.last = { ...this.first };
+    this.event = event;
     this.hears = hearsOf(event);
     this.firstAt = at;
     this.lastAt = at;
+    this.#countSockets(event);
   }
 
   /** Errors with this errno say that the peer, or the way to it, is gone; others are about a datagram. */
@@ -89,19 +97,28 @@ export class Incident {
     return this.lastAt + Math.max(QUIET_MS, QUIET_GAPS * this.#longestGap);
   }
 
-  add(event: IcmpEvent, at: number): void {
+  /** One error more, on a flow that had one before unless `isNewFlow`. */
+  add(event: IcmpEvent, at: number, isNewFlow: boolean): void {
     this.errors++;
     this.state = 'open';
     this.#longestGap = Math.max(this.#longestGap, at - this.lastAt);
     this.lastAt = at;
-    if (event.sockets !== this.last.sockets) this.processes = processesOf(event.sockets);
-    this.last = event;
-    const hears = hearsOf(event);
-    if (hears !== this.hears) this.hears = 'some';
+    this.last.seconds = event.seconds;
+    this.last.nanoseconds = event.nanoseconds;
+    const isAlike = event.sockets === this.event.sockets && event.outcome === this.event.outcome;
+    if (isAlike && !isNewFlow) return;
+    if (!isAlike) {
+      this.processes = processesOf(event.sockets);
+      if (hearsOf(event) !== this.hears) this.hears = 'some';
+    }
+    this.event = event;
+    this.#countSockets(event);
+  }
+
+  #countSockets({ flow, sockets }: IcmpEvent): void {
     if (this.#sockets.size === MAX_SOCKETS) return;
-    if (event.sockets === undefined || event.sockets.length === 0) {
-      this.#sockets.add(`${event.flow!.src} ${event.flow!.sport}`);
-    } else for (const { inode } of event.sockets) this.#sockets.add(inode);
+    if (sockets === undefined || sockets.length === 0) this.#sockets.add(`${flow!.src} ${flow!.sport}`);
+    else for (const { inode } of sockets) this.#sockets.add(inode);
   }
 }
 
@@ -109,9 +126,11 @@ export class Incident {
 export class ErringFlow {
   /** Those that it belongs to, one for each errno, the last one last. */
   readonly incidents: Incident[];
-  /** The last error about it. */
+  /** The last error about it that was not like the one before it. */
   event: IcmpEvent;
   lastAt: number;
+  /** It is followed no more. */
+  isForgotten = false;
   /** The tuple on the wire and, where it is another one, the socket's own, as its sender sees it. */
   readonly tuples: readonly UdpTuple[];
   /** Datagrams since error number `#sentSince` of the last incident, by where they were seen; null: none was ever seen. */
@@ -184,8 +203,10 @@ export class Incidents {
   /** How many followed tuples have the port, at either end: most datagrams need no further look. */
   readonly #ports = new Uint16Array(65_536);
   #followedTuples = 0;
-  /** No incident becomes quiet before. */
-  #nextQuietAt = Number.POSITIVE_INFINITY;
+  /** Flows that erred lately, by their ports. */
+  readonly #recent: (ErringFlow | undefined)[] = Array.from({ length: RECENT_FLOWS });
+  /** No incident becomes quiet before: milliseconds on the clock of `error`. */
+  nextQuietAt = Number.POSITIVE_INFINITY;
   /** Called when a flow is to be followed that was not, or no longer. */
   onFollow: (() => void) | undefined;
   /** Incidents that are in no table any more, and their errors. */
@@ -196,7 +217,10 @@ export class Incidents {
     const forget = (incident: Incident): void => this.#forget(incident);
     this.#named = new Generations(NAMED_INCIDENTS, forget);
     this.#others = new Generations(OTHER_INCIDENTS, forget);
-    this.#flows = new Generations(options.maxFlows, ({ tuple }) => this.#countTuple(tuple, -1));
+    this.#flows = new Generations(options.maxFlows, ({ tuple, flow }) => {
+      flow.isForgotten = true;
+      this.#countTuple(tuple, -1);
+    });
   }
 
   /**
@@ -206,16 +230,16 @@ export class Incidents {
   error(event: IcmpEvent, at: number): void {
     const { flow } = event;
     if (flow === undefined || event.errno === undefined) return;
-    const followed = this.#flowOf(flow);
-    const before = followed?.incident;
-    if (before !== undefined && before.state !== 'recovered' && isSame(before, event)) {
-      before.add(event, at);
-      followed!.event = event;
-      followed!.lastAt = at;
+    const before = this.#recentFlowOf(flow);
+    const incident = before?.incident;
+    if (incident !== undefined && incident.state !== 'recovered' && isSame(incident, before!.event, event)) {
+      incident.add(event, at, false);
+      if (event.sockets !== before!.event.sockets) before!.event = event;
+      before!.lastAt = at;
     } else {
-      this.#add(event, at, followed);
+      this.#add(event, at, before);
     }
-    this.#nextQuietAt = Math.min(this.#nextQuietAt, at + QUIET_MS);
+    if (this.nextQuietAt > at + QUIET_MS) this.nextQuietAt = at + QUIET_MS;
   }
 
   /** Whether any flow is followed. */
@@ -251,15 +275,14 @@ export class Incidents {
 
   /** Those that have become quiet by `at`, with the datagrams that were seen to go to the peer since the last error. */
   becomeQuiet(at: number): { incident: Incident; sent: number | null }[] {
-    if (at < this.#nextQuietAt) return [];
-    this.#nextQuietAt = Number.POSITIVE_INFINITY;
+    this.nextQuietAt = Number.POSITIVE_INFINITY;
     const quiet: Incident[] = [];
     for (const incident of this.#running()) {
       if (incident.state !== 'open' || !incident.isOutage) continue;
       if (incident.quietAt <= at) {
         incident.state = 'quiet';
         quiet.push(incident);
-      } else this.#nextQuietAt = Math.min(this.#nextQuietAt, incident.quietAt);
+      } else this.nextQuietAt = Math.min(this.nextQuietAt, incident.quietAt);
     }
     if (quiet.length === 0) return [];
     const sent = this.#sentOf(new Set(quiet));
@@ -284,6 +307,16 @@ export class Incidents {
     );
   }
 
+  /** As `#flowOf`, mostly without a look into the table: its key takes longer than all the rest. */
+  #recentFlowOf(flow: Flow): ErringFlow | undefined {
+    const slot = ((flow.sport ?? 0) * 31 + (flow.dport ?? 0)) % RECENT_FLOWS;
+    const recent = this.#recent[slot];
+    if (recent !== undefined && !recent.isForgotten && isSameFlow(recent.event.flow!, flow)) return recent;
+    const known = this.#flowOf(flow);
+    if (known !== undefined) this.#recent[slot] = known;
+    return known;
+  }
+
   #flowOf({ src, sport, dst, dport }: Flow): ErringFlow | undefined {
     if (typeof sport !== 'number' || typeof dport !== 'number') return undefined;
     return this.#flows.get(tupleKey({ version: 4, local: src, localPort: sport, remote: dst, remotePort: dport }))
@@ -298,7 +331,7 @@ export class Incidents {
       incident = new Incident(key, event, at);
       incidents.set(key, incident);
     }
-    incident.add(event, at);
+    incident.add(event, at, true);
     if (!incident.isOutage || !this.#mayBeFollowed(event)) return;
     // The peer that is gone may be gone in more than one way: refused first, then unreachable.
     const others = before?.incidents.filter((other) => other !== incident && other.state !== 'recovered') ?? [];
@@ -356,9 +389,14 @@ export class Incidents {
   }
 }
 
-function isSame(incident: Incident, event: IcmpEvent): boolean {
+/** Whether an error on a flow belongs to the incident that the one before it belongs to. */
+function isSame(incident: Incident, before: IcmpEvent, event: IcmpEvent): boolean {
   if (incident.errno !== event.errno) return false;
-  return incident.last.sockets === event.sockets || incident.key === keyOf(event);
+  return before.sockets === event.sockets || incident.key === keyOf(event);
+}
+
+function isSameFlow(a: Flow, b: Flow): boolean {
+  return a.sport === b.sport && a.dport === b.dport && a.src === b.src && a.dst === b.dst;
 }
 
 function keyOf(event: IcmpEvent): string {

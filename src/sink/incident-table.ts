@@ -64,10 +64,10 @@ function rate({ errors, firstAt, lastAt }: Incident): string {
   return perSecond * 60 >= 0.1 ? `${(perSecond * 60).toFixed(1)}/min` : `${(perSecond * 3600).toFixed(1)}/h`;
 }
 
-function process({ processes, last }: Incident): Octets {
+function process({ processes, event }: Incident): Octets {
   if (processes.length > 0) return listed(processes.map(processName));
-  if (last.direction === 'out') return 'sent by this host';
-  return last.outcome === 'not-local' ? 'not sent from here' : '?';
+  if (event.direction === 'out') return 'sent by this host';
+  return event.outcome === 'not-local' ? 'not sent from here' : '?';
 }
 
 function state({ state: is, downMs, lastAt }: Incident, now: number | null): string {

@@ -69,8 +69,9 @@ export class Output {
     if (this.#pending === '') return;
     const octets = Buffer.from(this.#pending, 'latin1');
     this.#pending = '';
+    const { length } = octets;
     this.#stream.write(octets, (error) => {
-      if (error === null || error === undefined) this.written += octets.length;
+      if (error === null || error === undefined) this.written += length;
     });
   }
 
