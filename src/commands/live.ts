@@ -3,7 +3,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { HostAttribution } from '../correlate/attribute.ts';
-import type { ErringFlow } from '../correlate/incidents.ts';
+import { MAX_SENT, type ErringFlow } from '../correlate/incidents.ts';
 import type { EventPipeline } from '../event-pipeline.ts';
 import type { UdpTuple } from '../host/udp-tuple.ts';
 import { captureFilter, followFilter } from '../source/capture-filter.ts';
@@ -101,11 +101,11 @@ export class Live implements Run {
     this.#follows = undefined;
     this.#followedAt = performance.now();
     const flows = new Set<ErringFlow>();
-    const tuples: UdpTuple[] = [];
+    const tuples: [UdpTuple, boolean][] = [];
     for (const flow of this.#job.incidents!.followed(this.#followed, this.#followedAt)) {
       if (tuples.length + flow.tuples.length > MAX_FOLLOWED) break;
       flows.add(flow);
-      tuples.push(...flow.tuples);
+      for (const tuple of flow.tuples) tuples.push([tuple, flow.sent === MAX_SENT]);
     }
     this.#followed = flows;
     this.#capture.follow(followFilter(tuples));

@@ -16,6 +16,8 @@ const OTHER_INCIDENTS = 128;
 const OVER = 1024;
 /** Distinct sockets of an incident that are told apart. */
 const MAX_SOCKETS = 100;
+/** Datagrams to the peer that are counted: to capture them all costs more than the number is worth. */
+export const MAX_SENT = 10_000;
 /** Interfaces of a flow on which datagrams are counted. */
 const MAX_PLACES = 16;
 
@@ -174,10 +176,11 @@ export class ErringFlow {
     if (count > 0 || this.#sent.size < MAX_PLACES) this.#sent.set(place, count + 1);
   }
 
-  /** Datagrams seen since the last incident's last error; null where none was ever seen. */
+  /** Datagrams seen since the last incident's last error, up to MAX_SENT; null where none was ever seen. */
   get sent(): number | null {
     if (this.#sent === null) return null;
-    return this.#sentSince === this.incident.errors ? Math.max(0, ...this.#sent.values()) : 0;
+    if (this.#sentSince !== this.incident.errors) return 0;
+    return Math.min(MAX_SENT, Math.max(0, ...this.#sent.values()));
   }
 }
 
@@ -383,7 +386,8 @@ export class Incidents {
     const flows = new Set<ErringFlow>();
     for (const { flow } of this.#flows.values()) flows.add(flow);
     for (const { incident, sent } of flows) {
-      if (sent !== null && incidents.has(incident)) sums.set(incident, (sums.get(incident) ?? 0) + sent);
+      if (sent === null || !incidents.has(incident)) continue;
+      sums.set(incident, Math.min(MAX_SENT, (sums.get(incident) ?? 0) + sent));
     }
     return sums;
   }

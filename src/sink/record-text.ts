@@ -1,9 +1,10 @@
 /**
  * What is said of an incident that ends or goes quiet.
  */
+import { MAX_SENT } from '../correlate/incidents.ts';
 import type { IncidentRecord, SocketIdentity } from '../event.ts';
 import { endpoint, listed, processName } from './attribution-text.ts';
-import { counted } from './numbers.ts';
+import { counted, grouped } from './numbers.ts';
 import type { Octets } from './output.ts';
 
 /** One line, without its end. */
@@ -29,7 +30,8 @@ function ofSocket(kept: boolean | null | undefined): string {
 function evidence(sent: number | null | undefined): string {
   if (sent === undefined || sent === null) return 'and whether anything was sent to it since is not known';
   if (sent === 0) return 'but no datagram to it was seen since, so nothing is known';
-  return `${counted(sent, 'datagram')} to it seen since: evidence that it is back, no proof`;
+  const datagrams = sent === MAX_SENT ? `${grouped(sent)} datagrams or more` : counted(sent, 'datagram');
+  return `${datagrams} to it seen since: evidence that it is back, no proof`;
 }
 
 function seconds(milliseconds: number | undefined): string {

@@ -5,7 +5,7 @@
  * `and` and `or` bind alike in pcap-filter, hence all the parentheses.
  */
 
-import type { UdpTuple } from '../host/udp-tuple.ts';
+import { reversed, type UdpTuple } from '../host/udp-tuple.ts';
 
 const ICMPV4_ERRORS = 'icmp and (icmp[0] = 3 or icmp[0] = 4 or icmp[0] = 5 or icmp[0] = 11 or icmp[0] = 12)';
 // Not icmp6[0], which libpcap knows since 1.10 only; 40 octets is the length of the IPv6 header.
@@ -24,13 +24,20 @@ export function captureFilter(allIcmp: boolean, expression: string): string {
   return parts.map((part) => `(${part})`).join(' and ');
 }
 
-/** The datagrams of these flows in both directions, and nothing else; null where there are none. */
-export function followFilter(tuples: readonly UdpTuple[]): string | null {
+/**
+ * The datagrams of these flows, and nothing else; null where there are none.
+ * @param answersOnly whether of a flow those to `local` are enough
+ */
+export function followFilter(tuples: readonly (readonly [tuple: UdpTuple, answersOnly: boolean])[]): string | null {
   if (tuples.length === 0) return null;
+  const directions = tuples.flatMap(([tuple, answersOnly]) => {
+    const answers = datagramsOf(reversed(tuple));
+    return answersOnly ? [answers] : [answers, datagramsOf(tuple)];
+  });
   // In their order, so that the same flows make the same filter.
-  const flows = tuples.flatMap(({ local, localPort, remote, remotePort }) => [
-    `(src host ${local} and src port ${localPort} and dst host ${remote} and dst port ${remotePort})`,
-    `(src host ${remote} and src port ${remotePort} and dst host ${local} and dst port ${localPort})`,
-  ]);
-  return `udp and (${flows.toSorted().join(' or ')})`;
+  return `udp and (${directions.toSorted().join(' or ')})`;
+}
+
+function datagramsOf({ local, localPort, remote, remotePort }: UdpTuple): string {
+  return `(src host ${local} and src port ${localPort} and dst host ${remote} and dst port ${remotePort})`;
 }
