@@ -65,6 +65,7 @@ export class IcmpEar {
                 onLost(`the capture process ended (${notice.why}), and captures again`);
                 break;
               case 'up':
+              case 'not-followed':
               case 'stderr':
                 break;
             }

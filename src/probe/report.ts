@@ -1,8 +1,10 @@
 /**
  * The verdict on a port, as a line of text and as a line of JSON (probe.schema.json).
  */
-import { counted } from '../commands/messages.ts';
+import { endpoint } from '../sink/attribution-text.ts';
 import { escapeText } from '../sink/escape.ts';
+import { jsonOctets } from '../sink/json-lines.ts';
+import { counted } from '../sink/numbers.ts';
 import { octetsOf, type Octets } from '../sink/output.ts';
 import { rfc3339 } from '../sink/time-stamp.ts';
 import { icmpName, isAdministrative, isFatal, type Endpoint, type Finding, type IcmpError } from './verdict.ts';
@@ -45,7 +47,7 @@ export function textLine(report: PortReport): Octets {
   const { finding, target, name } = report;
   const named = name === null ? '' : ` (${name})`;
   const what = [facts(finding), ...notes(report)].join('; ');
-  return octetsOf(`${escapeText(`${endpoint(target)}${named} ${finding.verdict}: ${what}`)}\n`);
+  return octetsOf(`${escapeText(`${endpoint(target.address, target.port)}${named} ${finding.verdict}: ${what}`)}\n`);
 }
 
 function facts(finding: Finding): string {
@@ -129,7 +131,7 @@ function icmpNotes(icmp: IcmpError, { target, local, isOwn }: PortReport): strin
     parts.push('not said by the target itself: a firewall or NAT on the way');
   if (!isFatal(icmp)) parts.push('not fatal: a connected socket is not told');
   const nat = natOf(icmp, target);
-  if (nat !== null) parts.push(`NAT: sent to ${endpoint(nat)}`);
+  if (nat !== null) parts.push(`NAT: sent to ${endpoint(nat.address, nat.port)}`);
   if (local !== null && sentFrom.address !== local.address) parts.push(`NAT: sent from ${sentFrom.address}`);
   return parts;
 }
@@ -151,44 +153,25 @@ export function jsonLine(report: PortReport): Octets {
   const seconds = Math.trunc(unixMs / 1000);
   const nat = icmp === null || icmp === undefined ? null : natOf(icmp, target);
   const note = notes(report).join('; ');
-  return octetsOf(
-    `${json({
-      v: SCHEMA_VERSION,
-      event: 'probe',
-      host,
-      time: rfc3339(seconds, (unixMs - seconds * 1000) * 1e6, false),
-      target: { ...(name !== null && { name }), ...target },
-      local: local === null ? null : endpoint(local),
-      verdict,
-      ...(errno !== undefined && { errno }),
-      ...(icmp !== undefined && { icmp: icmp === null ? null : icmpObject(icmp) }),
-      ...(nat !== null && { nat }),
-      sent,
-      ...(afterMs !== null && { afterMs: Math.round(afterMs * 1000) / 1000 }),
-      ...(octets !== undefined && { octets }),
-      ...(note !== '' && { note }),
-    })}\n`,
-  );
+  return `${jsonOctets({
+    v: SCHEMA_VERSION,
+    event: 'probe',
+    host,
+    time: rfc3339(seconds, (unixMs - seconds * 1000) * 1e6, false),
+    target: { ...(name !== null && { name }), ...target },
+    local: local === null ? null : endpoint(local.address, local.port),
+    verdict,
+    ...(errno !== undefined && { errno }),
+    ...(icmp !== undefined && { icmp: icmp === null ? null : icmpObject(icmp) }),
+    ...(nat !== null && { nat }),
+    sent,
+    ...(afterMs !== null && { afterMs: Math.round(afterMs * 1000) / 1000 }),
+    ...(octets !== undefined && { octets }),
+    ...(note !== '' && { note }),
+  })}\n`;
 }
 
 function icmpObject(icmp: IcmpError): object {
   const { version, type, code, src } = icmp;
   return { version, type, code, name: icmpName(icmp), src };
-}
-
-/** What JSON.stringify leaves as it is and a terminal would act on, or a reader not see. */
-const UNPRINTABLE = /[\x7f-\x9f\u2028\u2029]|\p{Cf}/gu;
-
-function json(value: object): string {
-  return JSON.stringify(value).replace(UNPRINTABLE, (character) =>
-    Array.from(
-      { length: character.length },
-      (_, unit) => `\\u${character.charCodeAt(unit).toString(16).padStart(4, '0')}`,
-    ).join(''),
-  );
-}
-
-/** `ADDRESS:PORT`, an IPv6 address in brackets. */
-function endpoint({ address, port }: Endpoint): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }

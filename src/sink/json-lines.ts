@@ -105,7 +105,8 @@ function quoted(text: string | null): string {
 /** What JSON.stringify leaves as it is and a terminal would act on, or a reader not see. */
 const UNPRINTABLE = /[\x7f-\x9f\u2028\u2029]|\p{Cf}/gu;
 
-function jsonOctets(value: unknown): Octets {
+/** `value` as JSON that nothing in it can steer a terminal with. */
+export function jsonOctets(value: unknown): Octets {
   const json = JSON.stringify(value).replace(UNPRINTABLE, (character) =>
     Array.from({ length: character.length }, (_, unit) => {
       return `\\u${character.charCodeAt(unit).toString(16).padStart(4, '0')}`;
