@@ -100,13 +100,31 @@ export function interfaceDescription(order: Order, shape: InterfaceShape = {}): 
   return block(order, 1, Buffer.concat([...parts, u32(order, 0)]));
 }
 
-/** An Enhanced Packet Block with a comment after the packet. `units` since 1970 in the interface's resolution. */
-export function enhancedPacket(order: Order, id: number, units: bigint, data: Uint8Array, len = data.length): Buffer {
+export const A_COMMENT = [Buffer.from('a comment')];
+
+/**
+ * An Enhanced Packet Block with comments after the packet, then what else is to stand there.
+ * @param units since 1970 in the interface's resolution
+ */
+export function enhancedPacket(
+  order: Order,
+  id: number,
+  units: bigint,
+  data: Uint8Array,
+  len = data.length,
+  comments: readonly Uint8Array[] = A_COMMENT,
+  rest: Uint8Array = u32(order, 0),
+): Buffer {
   const time = [Number(units >> 32n), Number(units & 0xffff_ffffn)];
   const padding = Buffer.alloc((4 - (data.length % 4)) % 4);
-  const comment = Buffer.concat([option(order, 1, Buffer.from('a comment')), u32(order, 0)]);
   const fixed = u32(order, id, ...time, data.length, len);
-  return block(order, 6, Buffer.concat([fixed, data, padding, comment]));
+  const options = comments.map((comment) => option(order, 1, comment));
+  return block(order, 6, Buffer.concat([fixed, data, padding, ...options, rest]));
+}
+
+/** A systemd Journal Export Block. */
+export function journal(order: Order, entry: string | Uint8Array): Buffer {
+  return block(order, 9, Buffer.from(entry));
 }
 
 /** The obsolete Packet Block. */

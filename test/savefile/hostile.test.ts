@@ -7,6 +7,7 @@ import {
   enhancedPacket,
   frame,
   interfaceDescription,
+  journal,
   packetBlock,
   pcap,
   pcapHeader,
@@ -29,7 +30,8 @@ const RICH = Buffer.concat([
   sectionHeader('big'),
   interfaceDescription('big', { name: 'lo', tsresol: 0x94, tsoffset: -5n }),
   packetBlock('big', 0, 1n << 50n, frame(42)),
-  enhancedPacket('big', 0, 1n << 50n, frame(42)),
+  enhancedPacket('big', 0, 1n << 50n, frame(42), 42, [Buffer.from('one'), Buffer.alloc(0), Buffer.from('größe')]),
+  journal('big', 'MESSAGE=a\nUDPICMP_WATCH={}\n'),
 ]);
 const GOOD = [pcap(PACKETS), pcap(PACKETS, { order: 'big', magic: 0xa1b23c4d }), RICH];
 const EXPECTED = GOOD.map((file) => read(file));

@@ -9,25 +9,32 @@ import type { TestContext } from 'vitest';
 import type { ReadRecord } from './read.ts';
 
 /** Skips the test, and says so, where `tool` is not installed. */
-export function needs(ctx: TestContext, tool: 'tcpdump' | 'tshark'): void {
+export function needs(ctx: TestContext, tool: 'tcpdump' | 'tshark' | 'capinfos'): void {
   if (spawnSync(tool, ['--version']).error === undefined) return;
   console.warn(`SKIPPED, because ${tool} is not installed: ${ctx.task.name}`);
   ctx.skip();
 }
 
-function run(
-  tool: string,
-  args: string[],
-  file: Uint8Array,
-): { stdout: string; stderr: string; status: number | null } {
+interface Printed {
+  stdout: string;
+  stderr: string;
+  status: number | null;
+}
+
+/** Runs the tool on the file, whose name stands before `args`. */
+function runOn(tool: string, before: readonly string[], args: readonly string[], file: Uint8Array): Printed {
   const directory = mkdtempSync(join(tmpdir(), 'savefile-'));
   try {
     const path = join(directory, 'capture');
     writeFileSync(path, file);
-    return spawnSync(tool, ['-r', path, ...args], { encoding: 'utf8', maxBuffer: 1 << 28 });
+    return spawnSync(tool, [...before, path, ...args], { encoding: 'utf8', maxBuffer: 1 << 28 });
   } finally {
     rmSync(directory, { recursive: true });
   }
+}
+
+function run(tool: string, args: readonly string[], file: Uint8Array): Printed {
+  return runOn(tool, ['-r'], args, file);
 }
 
 export interface TcpdumpRecord {
@@ -82,6 +89,30 @@ export function tshark(file: Uint8Array): TsharkRecord[] {
       name: name === '' || name === 'unknown' ? null : name,
     };
   });
+}
+
+/** What tshark finds in the fields, of each packet and each journal entry: all occurrences, empty ones too. */
+export function tsharkFields(file: Uint8Array, ...fields: readonly string[]): string[][][] {
+  // Separators that no text of a test has.
+  const [field, occurrence] = ['\x1e', '\x1f'];
+  const how = ['-E', `separator=${field}`, '-E', `aggregator=${occurrence}`, '-E', 'occurrence=a'];
+  const { stdout, stderr, status } = run(
+    'tshark',
+    ['-n', '-T', 'fields', ...how, ...fields.flatMap((f) => ['-e', f])],
+    file,
+  );
+  if (status !== 0) throw new Error(stderr);
+  return stdout
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => line.split(field).map((values) => (values === '' ? [] : values.split(occurrence))));
+}
+
+/** What capinfos says of the file: each of its lines by what stands before the colon. */
+export function capinfos(file: Uint8Array): Map<string, string> {
+  const { stdout, stderr, status } = runOn('capinfos', ['-M'], [], file);
+  if (status !== 0) throw new Error(stderr);
+  return new Map(Array.from(stdout.matchAll(/^([^:\n]+): +(.*)$/gm), ([, name, value]) => [name!, value!]));
 }
 
 /** As tcpdump and tshark print it. */

@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import {
   INTERFACE_STATISTICS_SIZE,
+  MAXIMUM_COMMENT,
+  commentedPacket,
   enhancedPacketSize,
   interfaceDescriptionSize,
+  journalEntry,
   sectionHeaderSize,
   writeEnhancedPacket,
   writeInterfaceDescription,
@@ -10,7 +13,7 @@ import {
   writeSectionHeader,
 } from '../../src/savefile/pcapng-writer.ts';
 import { frame } from './build.ts';
-import { needs, tcpdump, timeOf, tshark } from './judges.ts';
+import { capinfos, needs, tcpdump, timeOf, tshark, tsharkFields } from './judges.ts';
 import { read } from './read.ts';
 
 const INTERFACES = [
@@ -103,4 +106,102 @@ test('a section header without the optional texts', () => {
   expect(end - 4).toBe(sectionHeaderSize({ application: 'a' }));
   expect(read(target.subarray(4, end))).toMatchObject({ format: 'pcapng', damage: null });
   expect(target[end]).toBe(0xee);
+});
+
+/** A section with one interface, whose time stamps are in nanoseconds or not, and the blocks. */
+function section(nanosecondResolution: boolean, ...blocks: Buffer[]): Buffer {
+  const target = Buffer.alloc(1024, 0xee);
+  let at = writeSectionHeader(target, 0, { application: 'udpicmp-watch' });
+  const description = { linkType: 1, snaplen: 0, name: 'eth0', nanosecondResolution };
+  const before = at;
+  at = writeInterfaceDescription(target, at, description);
+  expect(at - before).toBe(interfaceDescriptionSize(description));
+  return Buffer.concat([target.subarray(0, at), ...blocks]);
+}
+
+describe.each([
+  ['microseconds', false],
+  ['nanoseconds', true],
+] as const)('packets with comments, in %s', (unit, nanosecondResolution) => {
+  const COMMENTS = [[], ['a'], ['größe → 日本', 'ab'], ['abc', 'abcd', 'x'.repeat(MAXIMUM_COMMENT)]];
+  const file = section(
+    nanosecondResolution,
+    ...COMMENTS.map((comments, n) =>
+      commentedPacket(
+        0,
+        1_700_000_000 + n,
+        123_456_789 + n,
+        nanosecondResolution,
+        frame(60 + n, n),
+        100,
+        comments.map((comment) => Buffer.from(comment)),
+      ),
+    ),
+  );
+  const whole = read(file, [1]);
+
+  test('are read by the reader', () => {
+    expect(whole.damage).toBeNull();
+    expect(whole.comments).toEqual(COMMENTS);
+    expect(whole.records.map((r) => [r.seconds, r.nanoseconds, r.len, r.data])).toEqual(
+      COMMENTS.map((_, n) => [
+        1_700_000_000 + n,
+        nanosecondResolution ? 123_456_789 + n : 123_456_000,
+        100,
+        frame(60 + n, n).toString('hex'),
+      ]),
+    );
+    expect(whole.records[0]!.iface).toMatchObject({ name: 'eth0', nanosecondResolution });
+  });
+
+  test('and by tshark, tcpdump and capinfos', (ctx) => {
+    needs(ctx, 'tshark');
+    const fields = tsharkFields(file, 'frame.time_epoch', 'frame.comment');
+    expect(fields).toEqual(whole.records.map((record, n) => [[timeOf(record)], whole.comments[n]]));
+    needs(ctx, 'tcpdump');
+    expect(tcpdump(file).records).toEqual(whole.records.map((r) => ({ time: timeOf(r), data: r.data })));
+    needs(ctx, 'capinfos');
+    expect(capinfos(file).get('File timestamp precision')).toContain(unit);
+    expect(capinfos(file).get('Number of packets')).toBe(String(COMMENTS.length));
+  });
+});
+
+test('times to the end of 64 bits of nanoseconds are exact', (ctx) => {
+  const times = [
+    [0, 1],
+    [4_294_967_295, 999_999_999],
+    [9_223_372_036, 854_775_807],
+  ] as const;
+  const file = section(
+    true,
+    ...times.map(([seconds, nanoseconds]) => commentedPacket(0, seconds, nanoseconds, true, frame(60), 60, [])),
+  );
+  const { records } = read(file);
+  expect(records.map(({ seconds, nanoseconds }) => [seconds, nanoseconds])).toEqual(times);
+  needs(ctx, 'tshark');
+  expect(tshark(file).map(({ time }) => time)).toEqual(records.map(timeOf));
+});
+
+test('journal entries are read by the reader and by tshark, and passed over by tcpdump and capinfos', (ctx) => {
+  const messages = ['', 'a', 'größe → 日本', 'abc', 'x'.repeat(10_000)];
+  const entries = messages.map((message) => `__REALTIME_TIMESTAMP=1764000000123456\nMESSAGE=${message}\n`);
+  const packet = commentedPacket(0, 1, 0, false, frame(60), 60, []);
+  const file = section(false, ...entries.flatMap((entry) => [journalEntry(Buffer.from(entry)), packet]));
+  const { journal, records, damage } = read(file, [3]);
+  expect([journal, records.length, damage]).toEqual([entries, entries.length, null]);
+  needs(ctx, 'tshark');
+  const theirs = tsharkFields(file, 'systemd_journal.message', 'systemd_journal.realtime_timestamp');
+  const packets = theirs.filter((_, n) => n % 2 === 1);
+  const shown = theirs.filter((_, n) => n % 2 === 0);
+  expect(packets.flat(2)).toEqual([]);
+  for (const [n, [message, time]] of shown.entries()) {
+    // It shows no more of a long one than fits into its line.
+    expect(messages[n]).toContain(message![0]?.replace(/ ?\[?…?\]?$/, '') ?? '');
+    expect(message![0]?.slice(0, 10) ?? '').toBe(messages[n]!.slice(0, 10));
+    expect(time![0]).toContain('16:00:00.123456');
+  }
+  needs(ctx, 'tcpdump');
+  expect(tcpdump(file).records).toHaveLength(records.length);
+  needs(ctx, 'capinfos');
+  expect(capinfos(file).get('Number of packets')).toBe(String(records.length));
 });
