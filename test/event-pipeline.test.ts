@@ -7,14 +7,12 @@ import type { Direction, IcmpEvent } from '../src/event.ts';
 import { ErrorsBetween, EventPipeline, type PipelineOptions } from '../src/event-pipeline.ts';
 import type { UdpTuple } from '../src/host/udp-tuple.ts';
 import type { CaptureInterface } from '../src/savefile/packet.ts';
-import type { Selection } from '../src/selection.ts';
 import { Output } from '../src/sink/output.ts';
+import { echoRequest, NOTHING_SELECTED, portUnreachable, RAW } from './packets.ts';
 
 /** Events that may wait at once. */
 const MAX_WAITING = 16_384;
-const RAW = 101;
 
-const NOTHING_SELECTED: Selection = { hosts: [], ports: [], pids: [], comms: [], errnos: [] };
 const FOUND: Attribution = {
   direction: 'in',
   errno: 'ECONNREFUSED',
@@ -42,32 +40,6 @@ const NOT_FOUND: Attribution = {
   match: 'none',
   sockets: [],
 };
-
-/** An IPv4 packet of 192.0.2.20 to 192.0.2.10: ICMP that quotes a datagram from `sport` to 9999. */
-function portUnreachable(sport: number, protocol = 17): Buffer {
-  const packet = Buffer.from(
-    '45c00038000000004001 0000 c0000214 c000020a 0303000000000000'.replaceAll(' ', '') +
-      '45000021beef00004011 0000 c000020a c0000214 0000270f000d0000'.replaceAll(' ', ''),
-    'hex',
-  );
-  packet.writeUInt16BE(sport, 4); // each has an identification of its own
-  packet[37] = protocol;
-  packet.writeUInt16BE(sport, 48);
-  packet.writeUInt16BE(checksumOf(packet.subarray(20)), 22);
-  return packet;
-}
-
-/** RFC 1071, of an even number of octets whose checksum is 0. */
-function checksumOf(message: Buffer): number {
-  let sum = 0;
-  for (let at = 0; at < message.length; at += 2) sum += message.readUInt16BE(at);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return ~sum & 0xffff;
-}
-
-function echoRequest(): Buffer {
-  return Buffer.from('4500001c0000000040010000c0000214c000020a0800000000070001', 'hex');
-}
 
 interface Shape extends Partial<Omit<PipelineOptions, 'attribution'>> {
   /** What a look-up of this tuple gives; without it nothing is looked up. */

@@ -46,17 +46,19 @@ describe.each([
     );
     needs(ctx, 'capinfos');
     const infos = capinfos(file);
-    expect(infos.get('File encapsulation')).toBe('Ethernet');
+    expect(infos.get('File encapsulation')).toBe('ether');
     expect(infos.get('File timestamp precision')).toContain(unit);
     expect(infos.get('Number of packets')).toBe(String(SECONDS.length));
   });
 
-  test.runIf(!nanoseconds)('and pcap-parser', async () => {
-    const theirs = await pcapParser(file);
-    expect(theirs.map(({ header, data }) => [header.timestampSeconds, data.toString('hex')])).toEqual(
-      whole.records.map(({ seconds, data }) => [seconds, data]),
-    );
-  });
+  if (!nanoseconds) {
+    test('and pcap-parser', async () => {
+      const theirs = await pcapParser(file);
+      expect(theirs.map(({ header, data }) => [header.timestampSeconds, data.toString('hex')])).toEqual(
+        whole.records.map(({ seconds, data }) => [seconds, data]),
+      );
+    });
+  }
 });
 
 test('without packets it is a file all the same', (ctx) => {

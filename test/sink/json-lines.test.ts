@@ -1,15 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { PassThrough } from 'node:stream';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import { expect, test } from 'vitest';
 import schema from '../../src/event.schema.json' with { type: 'json' };
 import type { IcmpEvent, ProcessIdentity, SocketIdentity } from '../../src/event.ts';
-import { EventPipeline } from '../../src/event-pipeline.ts';
-import { SavefileReader } from '../../src/savefile/reader.ts';
-import { jsonLine, recordJson } from '../../src/sink/json-lines.ts';
-import { Output } from '../../src/sink/output.ts';
+import { jsonLine } from '../../src/sink/json-lines.ts';
 import { captures, FIXTURES } from '../command.ts';
+import { replay } from '../replay.ts';
 
 const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true });
 addFormats.default(ajv, ['ipv4', 'ipv6']);
@@ -28,45 +25,14 @@ function expectValid(line: string): void {
   if (!validate(event)) expect.fail(`${ajv.errorsText(validate.errors)}\n${line}`);
 }
 
-/** What `--json -r FILE` writes. */
-function linesOfCapture(name: string, allIcmp: boolean): string[] {
-  let text = '';
-  const stream = new PassThrough().on('data', (octets: Buffer) => (text += octets.toString('utf8')));
-  const output = new Output(stream, (error) => expect.fail(error.message));
-  const pipeline = new EventPipeline({
-    output,
-    sink: { printsCount: true, describe: () => '', format: jsonLine, record: recordJson },
-    attribution: null,
-    whyUnknown: 'a replay has no socket table',
-    host: null,
-    isLive: false,
-    usesComments: false,
-    onNotBelieved: (why) => expect.fail(why),
-    incidents: null,
-    writer: null,
-    selection: { hosts: [], ports: [], pids: [], comms: [], errnos: [] },
-    allIcmp,
-    once: false,
-    lineBuffered: false,
-    maxEvents: Infinity,
-    onMaxEvents: () => {},
-  });
-  const reader = new SavefileReader({ packet: (cursor) => pipeline.packet(cursor) });
-  reader.push(readFileSync(FIXTURES + name));
-  reader.end();
-  pipeline.end();
-  output.flush();
-  stream.read();
-  return text.split('\n').slice(0, -1);
-}
-
 test.each([
   ['--json', false],
   ['--json --all-icmp', true],
 ])('%s: every line of every fixture is valid by the schema', (_name, allIcmp) => {
   let lines = 0;
   for (const name of captures()) {
-    for (const line of linesOfCapture(name, allIcmp)) {
+    const { stdout } = replay(readFileSync(FIXTURES + name), { print: 'json', allIcmp });
+    for (const line of stdout.split('\n').slice(0, -1)) {
       expectValid(line);
       lines++;
     }
