@@ -10,9 +10,10 @@ import { gzipSync } from 'node:zlib';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { IcmpEvent } from '../src/event.ts';
-import type { SavedSocket, Snapshot } from '../src/host/snapshot.ts';
+import type { Snapshot } from '../src/host/snapshot.ts';
 import schema from '../src/snapshot.schema.json' with { type: 'json' };
 import { CLI, FIXTURES, run, udpicmpWatch, type Finished } from './command.ts';
+import { snapshotOf } from './host/saved-snapshot.ts';
 import { eventually, LabProcess } from './lab/network.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'uiw-cli-'));
@@ -401,50 +402,7 @@ describe('sockets: a snapshot', () => {
 });
 
 describe('--sockets FILE', () => {
-  const connected: SavedSocket = {
-    inode: 7,
-    state: 'connected',
-    family: 4,
-    local: '192.0.2.10:40000',
-    remote: '198.51.100.20:9999',
-    device: '',
-    uid: 0,
-    user: 'root',
-    recverr: false,
-    v6only: null,
-    processes: [
-      {
-        pid: 4711,
-        fd: 3,
-        comm: 'gateway',
-        exe: null,
-        cmdline: null,
-        started: null,
-        container: null,
-        runtime: null,
-        unit: null,
-      },
-    ],
-  };
-  const snapshot: Snapshot = {
-    v: 1,
-    host: 'web-3',
-    time: '2026-11-23T17:01:14.075Z',
-    unreadable: 0,
-    unheld: '',
-    namespaces: [
-      {
-        netns: 5,
-        mount: null,
-        addresses: ['192.0.2.10'],
-        complete4: true,
-        complete6: true,
-        interfaces: {},
-        conntrack: [],
-        sockets: [connected],
-      },
-    ],
-  };
+  const snapshot = snapshotOf('192.0.2.10:40000', '198.51.100.20:9999');
   const saved = file('host.json', JSON.stringify(snapshot));
 
   test('a replay is attributed by it', () => {
