@@ -5,11 +5,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import schema from '../src/event.schema.json' with { type: 'json' };
 import { udpicmpWatch } from './command.ts';
 import { answer, captureOf, datagram, NOTHING_SELECTED, portUnreachable, START } from './packets.ts';
 import { replay, type ReplayOptions } from './replay.ts';
+
+// Thousands of replays, or a dozen processes, a test.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** The lines about incidents alone. */
 function told(capture: Buffer, options: ReplayOptions = {}): string[] {

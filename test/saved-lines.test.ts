@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import fc from 'fast-check';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import schema from '../src/event.schema.json' with { type: 'json' };
 import { recordJson, jsonLine } from '../src/sink/json-lines.ts';
 import { udpicmpWatch } from './command.ts';
@@ -16,6 +16,9 @@ import { errorEvent, processOf, quietOf, recoveredOf, socketOf } from './events.
 import { answer, echoRequest, portUnreachable, RAW, START } from './packets.ts';
 import { replay, type Replayed } from './replay.ts';
 import { enhancedPacket, interfaceDescription, journal, sectionHeader } from './savefile/build.ts';
+
+// Thousands of replays, or a dozen processes, a test.
+vi.setConfig({ testTimeout: 60_000 });
 
 const ajv = new Ajv2020({ strict: true, allowUnionTypes: true });
 addFormats.default(ajv, ['ipv4', 'ipv6']);

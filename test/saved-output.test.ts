@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import { captures, CLI, FIXTURES, needs, run, udpicmpWatch, type Finished } from './command.ts';
 import { snapshotOf } from './host/saved-snapshot.ts';
 import { PYTHON } from './lab/network.ts';
@@ -24,6 +24,9 @@ import { answer, captureOf, datagram, echoRequest, portUnreachable, RAW } from '
 import { replay, type ReplayOptions } from './replay.ts';
 import { tcpdump, timeOf, tsharkFields } from './savefile/judges.ts';
 import { read } from './savefile/read.ts';
+
+// Thousands of replays, or a dozen processes, a test.
+vi.setConfig({ testTimeout: 60_000 });
 
 const directory = mkdtempSync(join(tmpdir(), 'uiw-saved-'));
 chmodSync(directory, 0o755);

@@ -1,10 +1,13 @@
 import { isIPv6 } from 'node:net';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Incidents, type ErringFlow, type Hears, type Incident } from '../../src/correlate/incidents.ts';
 import type { Flow, IcmpEvent } from '../../src/event.ts';
 import { reversed, type UdpTuple } from '../../src/host/udp-tuple.ts';
 import { errorEvent, processOf, quietOf, recoveredOf, socketOf, unattributed } from '../events.ts';
+
+// Thousands of replays, or a dozen processes, a test.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** As many flows as no test has. */
 const MANY = 10_000;

@@ -1,5 +1,5 @@
 import { Writable } from 'node:stream';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { savedJson, savedJsonOfEntry } from '../../src/correlate/saved-lines.ts';
 import type { IcmpEvent, IncidentRecord, ProcessIdentity } from '../../src/event.ts';
 import type { CaptureInterface } from '../../src/savefile/packet.ts';
@@ -12,6 +12,9 @@ import { errorEvent, processOf, quietOf, recoveredOf, socketOf } from '../events
 import { portUnreachable, RAW } from '../packets.ts';
 import { needs, tcpdump, tshark, tsharkFields } from '../savefile/judges.ts';
 import { read } from '../savefile/read.ts';
+
+// Thousands of replays, or a dozen processes, a test.
+vi.setConfig({ testTimeout: 60_000 });
 
 const ETH0: CaptureInterface = { id: 3, name: 'eth0', linkType: RAW, snaplen: 1024, nanosecondResolution: false };
 
