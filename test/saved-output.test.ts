@@ -19,7 +19,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { captures, CLI, FIXTURES, needs, run, udpicmpWatch, type Finished } from './command.ts';
 import { snapshotOf } from './host/saved-snapshot.ts';
-import { PYTHON } from './lab/network.ts';
+import { eventually, LabProcess, PYTHON } from './lab/network.ts';
 import { answer, captureOf, datagram, echoRequest, portUnreachable, RAW } from './packets.ts';
 import { replay, type ReplayOptions } from './replay.ts';
 import { tcpdump, timeOf, tsharkFields } from './savefile/judges.ts';
@@ -435,6 +435,35 @@ describe('what becomes of the file', () => {
     const { stdout } = udpicmpWatch(['-c', '3', '-r', source, '-w', path]);
     expect(udpicmpWatch(['-r', path]).stdout).toBe(stdout);
     expect(read(readFileSync(path)).records).toHaveLength(3);
+  });
+
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+    '%s: what was shown is there, before it and after',
+    async (signal) => {
+      const path = unused('saved.pcapng');
+      const env = { ...process.env, TZ: 'UTC' };
+      const watch = new LabProcess([process.execPath, CLI, '-r', '-', '-w', path], { env });
+      watch.child.stdin.write(STORY.subarray(0, -5));
+      await watch.until(({ lines }) => lines.length >= 10);
+      await eventually(() => udpicmpWatch(['-r', path]).stdout === watch.stdout);
+      watch.signal(signal);
+      expect(await watch.exited).toEqual({ status: 0, signal: null });
+      expect(udpicmpWatch(['-r', path])).toMatchObject({ stdout: watch.stdout, status: 0 });
+    },
+  );
+
+  test('a reader of standard output that has enough: the file can be read', () => {
+    const large = fileOf(
+      'large.pcap',
+      Buffer.concat([STORY, ...Array.from({ length: 2000 }, () => STORY.subarray(24))]),
+    );
+    const path = unused('saved.pcapng');
+    const script = 'set -o pipefail; "$0" "$1" --no-summary -r "$2" -w "$3" | head -n 1';
+    const { stdout, stderr, status } = run('bash', ['-c', script, process.execPath, CLI, large, path]);
+    expect([stderr, status]).toEqual(['', 0]);
+    const left = udpicmpWatch(['--no-summary', '-r', path]);
+    expect([left.stderr, left.status]).toEqual(['', 0]);
+    expect(left.stdout.startsWith(stdout)).toBe(true);
   });
 
   test('a pipe: its reader gets the file', () => {
