@@ -151,21 +151,22 @@ describe('other readers, of what is saved of every fixture', () => {
 });
 
 describe('what was found out by a snapshot comes back without it', () => {
-  const snapshot = fileOf('sockets.json', JSON.stringify(snapshotOf('192.0.2.10:40000', '198.51.100.20:9999')));
+  const gateway = fileOf('sockets.json', JSON.stringify(snapshotOf('192.0.2.10:40000', '198.51.100.20:9999')));
   const hostile = fileOf(
     'hostile.json',
     JSON.stringify(snapshotOf('192.0.2.10:40000', '198.51.100.20:9998', '\x1b[2J→größe\n\ud800')),
   );
 
   test.each([
-    ['injected-codes.pcap', snapshot, []],
-    ['injected-codes.pcap', snapshot, ['--json']],
-    ['injected-codes.pcap', snapshot, ['-v', '-tttt']],
-    ['injected-codes.pcap', snapshot, ['--oneline', '--errno', 'ECONNREFUSED']],
-    ['recovery.pcap', hostile, []],
-    ['recovery.pcap', hostile, ['--json']],
-    ['recovery.pcap', hostile, ['--incidents']],
-  ])('%s, %s, %j', (name, sockets, options) => {
+    ['injected-codes.pcap', 'gateway', []],
+    ['injected-codes.pcap', 'gateway', ['--json']],
+    ['injected-codes.pcap', 'gateway', ['-v', '-tttt']],
+    ['injected-codes.pcap', 'gateway', ['--oneline', '--errno', 'ECONNREFUSED']],
+    ['recovery.pcap', 'hostile', []],
+    ['recovery.pcap', 'hostile', ['--json']],
+    ['recovery.pcap', 'hostile', ['--incidents']],
+  ] as const)('%s, the process is %s, %j', (name, which, options) => {
+    const sockets = { gateway, hostile }[which];
     const saved = unused('saved.pcapng');
     const first = udpicmpWatch(['--sockets', sockets, '-r', FIXTURES + name, '-w', saved, ...options]);
     expect(first.status).toBe(0);
