@@ -30,7 +30,7 @@ import { decodeDatagram, decodePacket, findIcmp, findUdp, hasRightChecksum, type
 import { isRecord, type Flow, type IcmpEvent, type IncidentRecord, type TimeStamp } from './event.ts';
 import { reversed } from './host/udp-tuple.ts';
 import type { CaptureInterface, PacketCursor } from './savefile/packet.ts';
-import { selects, type Selection } from './selection.ts';
+import { selects, selectsAll, type Selection } from './selection.ts';
 import type { Octets, Output } from './sink/output.ts';
 import type { PacketWriter, SavedPacket } from './sink/saved-packets.ts';
 import type { Sink } from './sink/sink.ts';
@@ -115,13 +115,18 @@ export class ErrorsBetween {
 }
 
 interface Waiting {
-  event: IcmpEvent | Answer | IncidentRecord;
+  event: IcmpEvent | Answer | IncidentRecord | SavedRecord;
   description: Octets;
   /** Where the packets are saved: a copy of it. */
   packet: SavedPacket | null;
   /** When it came, on the clock of the incidents. */
   at: number;
   ready: boolean;
+}
+
+/** A record that a savefile told. */
+interface SavedRecord {
+  saved: IncidentRecord;
 }
 
 /** A peer's datagram after an error, while its socket is looked up. */
@@ -154,8 +159,8 @@ export class EventPipeline {
   #inChunk = false;
   #ended = false;
   #whenEmpty: (() => void)[] = [];
-  /** The file has what became of its incidents. */
-  #hasSavedLines = false;
+  /** Events that a savefile told, and with them what became of their incidents. */
+  readonly #saved = new WeakSet<IcmpEvent>();
 
   constructor(options: PipelineOptions) {
     this.#options = options;
@@ -199,9 +204,7 @@ export class EventPipeline {
     const json = this.#options.usesComments ? savedJsonOfEntry(entry) : null;
     if (json === null || this.#ended) return;
     this.#believe(() => {
-      const record = restoreQuiet(json);
-      this.#hasSavedLines = true;
-      this.#ready(record, '', null, 0);
+      this.#ready({ saved: restoreQuiet(json) }, '', null, 0);
     });
   };
 
@@ -250,20 +253,20 @@ export class EventPipeline {
     const { bytes, offset, iface } = cursor;
     const end = offset + cursor.caplen;
     const json = usesComments ? savedJson(cursor.comments) : null;
-    if (json === null && (this.#hasSavedLines || !this.#isFollowed(bytes, offset, end, iface.linkType))) return;
+    if (json === null && !this.#isFollowed(bytes, offset, end, iface.linkType)) return;
     const datagram = decodeDatagram(bytes, offset, end, iface.linkType);
     if (datagram === null) return;
     const { ip, ports } = datagram;
     if (json !== null) {
       this.#believe(() => {
         const answer = { src: ip.src, sport: ports.source, dst: ip.dst, dport: ports.destination };
-        const record = restoreRecovery(json, timeOf(cursor), answer);
-        this.#hasSavedLines = true;
-        this.#ready(record, '', this.#copy(cursor), 0);
+        const saved = restoreRecovery(json, timeOf(cursor), answer);
+        this.#ready({ saved }, '', this.#copy(cursor), 0);
       });
       return;
     }
     const { version, src: local, dst: remote } = ip;
+    if (!this.#options.isLive) this.#sayWhatIsQuiet(this.#clock(cursor), cursor);
     const sent = { version, local, localPort: ports.source, remote, remotePort: ports.destination };
     incidents!.find(sent)?.countSent(sent, iface.name);
     const flow = incidents!.find(reversed(sent));
@@ -274,7 +277,6 @@ export class EventPipeline {
   #answer(cursor: PacketCursor, flow: ErringFlow): void {
     const { attribution, isLive } = this.#options;
     const at = this.#clock(cursor);
-    if (!isLive) this.#sayWhatIsQuiet(at, cursor);
     flow.isAnswering = true;
     const answer: Answer = { flow, found: null, time: timeOf(cursor) };
     const packet = this.#copy(cursor);
@@ -303,7 +305,7 @@ export class EventPipeline {
   /** `cursor`: the packet whose time it is; null: now. */
   #sayWhatIsQuiet(at: number, cursor: PacketCursor | null): void {
     const { incidents } = this.#options;
-    if (incidents === null || this.#hasSavedLines || at < incidents.nextQuietAt) return;
+    if (incidents === null || at < incidents.nextQuietAt) return;
     for (const { incident, sent } of incidents.becomeQuiet(at)) {
       this.#ready(quietRecord(incident, sent, cursor === null ? now() : timeOf(cursor), at), '', null, at);
     }
@@ -381,7 +383,7 @@ export class EventPipeline {
     if (json === null) return '';
     return this.#believe(() => {
       restoreEvent(event, json);
-      this.#hasSavedLines = true;
+      this.#saved.add(event);
     });
   }
 
@@ -517,6 +519,10 @@ export class EventPipeline {
       this.#showAnswer(event, packet, at);
       return;
     }
+    if ('saved' in event) {
+      this.#showSaved(event.saved, packet);
+      return;
+    }
     if (isRecord(event)) {
       this.#showRecord(event, packet);
       return;
@@ -525,7 +531,7 @@ export class EventPipeline {
     output.write(sink.format(event, description));
     if (lineBuffered) output.flush();
     writer?.write(event, packet);
-    incidents?.error(event, at);
+    incidents?.error(event, at, this.#saved.has(event));
     this.counts.shown++;
     if (event.sockets !== undefined && event.sockets.length > 0) this.counts.attributed++;
     if (this.counts.shown === maxEvents) {
@@ -540,9 +546,14 @@ export class EventPipeline {
     }
   }
 
+  /** Where only some events are shown, only what became of those. */
+  #showSaved(record: IncidentRecord, packet: SavedPacket | null): void {
+    const { incidents, selection } = this.#options;
+    if (incidents?.restate(record) !== false || selectsAll(selection)) this.#showRecord(record, packet);
+  }
+
   #showRecord(record: IncidentRecord, packet: SavedPacket | null): void {
-    const { sink, output, incidents, lineBuffered, writer } = this.#options;
-    if (this.#hasSavedLines) incidents?.restate(record);
+    const { sink, output, lineBuffered, writer } = this.#options;
     output.write(sink.record(record));
     if (lineBuffered) output.flush();
     writer?.write(record, packet);

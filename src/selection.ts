@@ -48,6 +48,10 @@ export function selects(selection: Selection, event: IcmpEvent): boolean {
   return comms.length === 0 || hasProcess(event, (process) => process.comm !== null && comms.includes(process.comm));
 }
 
+export function selectsAll(selection: Selection): boolean {
+  return Object.values(selection).every((wanted: readonly unknown[]) => wanted.length === 0);
+}
+
 function hasProcess(event: IcmpEvent, matches: (process: ProcessIdentity) => boolean): boolean {
   return event.sockets?.some((socket) => socket.processes.some(matches)) ?? false;
 }

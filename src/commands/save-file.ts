@@ -36,8 +36,9 @@ export function openSaveFile(path: string, read: string | undefined, standardOut
   if (isFile && read !== undefined && isSameFile(read, status)) {
     throw new Failure(`${path}: is the file that is read; it would be overwritten`);
   }
-  // Writing to a pipe must not hold up a thread for as long as nobody reads.
-  const stream = isFile ? createWriteStream('', { fd, autoClose: false }) : new Socket({ fd, readable: false });
+  // Writing to a pipe must not hold up a thread for as long as nobody reads. A device takes it like a file.
+  const isPipe = status.isFIFO() || status.isSocket();
+  const stream = isPipe ? new Socket({ fd, readable: false }) : createWriteStream('', { fd, autoClose: false });
   const output = new Output(stream, (error) => {
     // What was written in part would make the file a damaged one.
     if (isFile) ftruncateSync(fd, output.written);
@@ -77,8 +78,13 @@ function giveToCaller(fd: number): void {
 }
 
 function isSameFile(path: string, status: Stats): boolean {
-  const other = path === '-' ? fstatSync(0) : statSync(path, { throwIfNoEntry: false });
-  return other !== undefined && other.dev === status.dev && other.ino === status.ino;
+  try {
+    const other = path === '-' ? fstatSync(0) : statSync(path);
+    return other.dev === status.dev && other.ino === status.ino;
+  } catch {
+    // Who reads it says what is wrong with it.
+    return false;
+  }
 }
 
 /** The system's words alone. */

@@ -59,6 +59,10 @@ export class Incident {
   errors = 0;
   hears: Hears;
   state: IncidentState = 'open';
+  /** It is in no table any more, and its errors are counted as forgotten. */
+  isForgotten = false;
+  /** What became of it is told by the file that told of it. */
+  isSaved = false;
   /** When it was recovered: milliseconds after the first error. */
   downMs = 0;
   /** Milliseconds on the clock of `Incidents.error`. */
@@ -91,7 +95,8 @@ export class Incident {
 
   /** Distinct sockets that it hit; `isMore` where there were too many to tell them apart. */
   get socketCount(): { count: number; isMore: boolean } {
-    return { count: this.#sockets.size, isMore: this.#sockets.size === MAX_SOCKETS };
+    const { size } = this.#sockets;
+    return { count: Math.min(size, MAX_SOCKETS), isMore: size > MAX_SOCKETS };
   }
 
   /** When it is quiet, unless another error comes: milliseconds on its clock. */
@@ -111,14 +116,15 @@ export class Incident {
     if (isAlike && !isNewFlow) return;
     if (!isAlike) {
       this.processes = processesOf(event.sockets);
-      if (hearsOf(event) !== this.hears) this.hears = 'some';
+      const hears = hearsOf(event);
+      if (hears !== this.hears) this.hears = mixed(this.hears, hears);
     }
     this.event = event;
     this.#countSockets(event);
   }
 
   #countSockets({ flow, sockets }: IcmpEvent): void {
-    if (this.#sockets.size === MAX_SOCKETS) return;
+    if (this.#sockets.size > MAX_SOCKETS) return;
     if (sockets === undefined || sockets.length === 0) this.#sockets.add(`${flow!.src} ${flow!.sport}`);
     else for (const { inode } of sockets) this.#sockets.add(inode);
   }
@@ -131,8 +137,10 @@ export class ErringFlow {
   /** The last error about it that was not like the one before it. */
   event: IcmpEvent;
   lastAt: number;
-  /** It is followed no more. */
+  /** It is followed no more, or another one in its place. */
   isForgotten = false;
+  /** What became of it is told by the file that told of it. */
+  isSaved: boolean;
   /** The tuple on the wire and, where it is another one, the socket's own, as its sender sees it. */
   readonly tuples: readonly UdpTuple[];
   /** Datagrams since error number `#sentSince` of the last incident, by where they were seen; null: none was ever seen. */
@@ -141,8 +149,9 @@ export class ErringFlow {
   /** Whether an answer waits for its look-up. */
   isAnswering = false;
 
-  constructor(event: IcmpEvent, incidents: Incident[], at: number) {
+  constructor(event: IcmpEvent, incidents: Incident[], at: number, isSaved: boolean) {
     this.event = event;
+    this.isSaved = isSaved;
     this.incidents = incidents;
     this.lastAt = at;
     const { version } = event.icmp;
@@ -229,18 +238,28 @@ export class Incidents {
   /**
    * An error more.
    * @param at when it came: milliseconds on any clock that is never set back, the same for all calls.
+   * @param isSaved it is known, or will be, what became of it: it is not to be found out.
    */
-  error(event: IcmpEvent, at: number): void {
+  error(event: IcmpEvent, at: number, isSaved = false): void {
     const { flow } = event;
     if (flow === undefined || event.errno === undefined) return;
     const before = this.#recentFlowOf(flow);
     const incident = before?.incident;
-    if (incident !== undefined && incident.state !== 'recovered' && isSame(incident, before!.event, event)) {
+    if (
+      incident !== undefined &&
+      incident.state !== 'recovered' &&
+      isSame(incident, before!.event, event) &&
+      this.#tableOf(incident).get(incident.key) === incident
+    ) {
       incident.add(event, at, false);
       if (event.sockets !== before!.event.sockets) before!.event = event;
       before!.lastAt = at;
+      before!.isSaved = isSaved;
+      incident.isSaved = isSaved;
+      // All of them, not the one on the wire alone.
+      if (before!.tuples.length > 1) this.#remember(before!);
     } else {
-      this.#add(event, at, before);
+      this.#add(event, at, before, isSaved);
     }
     if (this.nextQuietAt > at + QUIET_MS) this.nextQuietAt = at + QUIET_MS;
   }
@@ -258,7 +277,7 @@ export class Incidents {
   /** The followed flow of a datagram that its sender sees as `tuple`; null where none is, or its incident is over. */
   find(tuple: UdpTuple): ErringFlow | null {
     const flow = this.#flows.get(tupleKey(tuple))?.flow;
-    return flow?.isDown === true ? flow : null;
+    return flow?.isDown === true && !flow.isSaved ? flow : null;
   }
 
   /** The peer answered on `flow`: the incidents that this ends. */
@@ -268,12 +287,13 @@ export class Incidents {
     return ended;
   }
 
-  /** Takes what a saved record says of its incident. */
-  restate({ flow, event, errno, downMs }: IncidentRecord): void {
+  /** Takes what a saved record says of its incident. False where none is known. */
+  restate({ flow, event, errno, downMs }: IncidentRecord): boolean {
     const incident = this.#flowOf(flow)?.incidents.find((one) => one.errno === errno && one.state !== 'recovered');
-    if (incident === undefined) return;
+    if (incident === undefined) return false;
     if (event === 'quiet') incident.state = 'quiet';
     else this.#end(incident, downMs ?? 0);
+    return true;
   }
 
   /** Those that have become quiet by `at`, with the datagrams that were seen to go to the peer since the last error. */
@@ -281,7 +301,7 @@ export class Incidents {
     this.nextQuietAt = Number.POSITIVE_INFINITY;
     const quiet: Incident[] = [];
     for (const incident of this.#running()) {
-      if (incident.state !== 'open' || !incident.isOutage) continue;
+      if (incident.state !== 'open' || !incident.isOutage || incident.isSaved) continue;
       if (incident.quietAt <= at) {
         incident.state = 'quiet';
         quiet.push(incident);
@@ -326,7 +346,7 @@ export class Incidents {
       ?.flow;
   }
 
-  #add(event: IcmpEvent, at: number, before: ErringFlow | undefined): void {
+  #add(event: IcmpEvent, at: number, before: ErringFlow | undefined, isSaved: boolean): void {
     const key = keyOf(event);
     const incidents = processesOf(event.sockets).length > 0 ? this.#named : this.#others;
     let incident = incidents.get(key);
@@ -335,10 +355,11 @@ export class Incidents {
       incidents.set(key, incident);
     }
     incident.add(event, at, true);
+    incident.isSaved = isSaved;
     if (!incident.isOutage || !this.#mayBeFollowed(event)) return;
     // The peer that is gone may be gone in more than one way: refused first, then unreachable.
-    const others = before?.incidents.filter((other) => other !== incident && other.state !== 'recovered') ?? [];
-    this.#follow(new ErringFlow(event, [...others.slice(1 - MAX_INCIDENTS), incident], at));
+    const others = before?.incidents.filter((other) => other.key !== incident.key && other.state !== 'recovered') ?? [];
+    this.#follow(new ErringFlow(event, [...others.slice(1 - MAX_INCIDENTS), incident], at, isSaved));
   }
 
   #mayBeFollowed({ flow, direction, sockets, match }: IcmpEvent): boolean {
@@ -348,12 +369,18 @@ export class Incidents {
 
   #follow(flow: ErringFlow): void {
     if (this.#options.maxFlows === 0) return;
+    this.#remember(flow);
+    this.onFollow?.();
+  }
+
+  #remember(flow: ErringFlow): void {
     for (const tuple of flow.tuples) {
       const key = tupleKey(tuple);
-      if (this.#flows.get(key) === undefined) this.#countTuple(tuple, 1);
+      const known = this.#flows.get(key);
+      if (known === undefined) this.#countTuple(tuple, 1);
+      else if (known.flow !== flow) known.flow.isForgotten = true;
       this.#flows.set(key, { tuple, flow });
     }
-    this.onFollow?.();
   }
 
   #countTuple({ localPort, remotePort }: UdpTuple, change: 1 | -1): void {
@@ -365,13 +392,19 @@ export class Incidents {
   #end(incident: Incident, downMs: number): void {
     incident.state = 'recovered';
     incident.downMs = downMs;
-    (incident.processes.length > 0 ? this.#named : this.#others).delete(incident.key);
     this.onFollow?.();
+    if (incident.isForgotten) return;
+    this.#tableOf(incident).delete(incident.key);
     this.#over.push(incident);
     if (this.#over.length > OVER) this.#forget(this.#over.shift()!);
   }
 
+  #tableOf({ processes }: Incident): Generations<Incident> {
+    return processes.length > 0 ? this.#named : this.#others;
+  }
+
   #forget(incident: Incident): void {
+    incident.isForgotten = true;
     this.forgotten.incidents++;
     this.forgotten.errors += incident.errors;
   }
@@ -385,9 +418,11 @@ export class Incidents {
     const sums = new Map<Incident, number>();
     const flows = new Set<ErringFlow>();
     for (const { flow } of this.#flows.values()) flows.add(flow);
-    for (const { incident, sent } of flows) {
-      if (sent === null || !incidents.has(incident)) continue;
-      sums.set(incident, Math.min(MAX_SENT, (sums.get(incident) ?? 0) + sent));
+    for (const { incidents: all, sent } of flows) {
+      if (sent === null) continue;
+      for (const incident of all) {
+        if (incidents.has(incident)) sums.set(incident, Math.min(MAX_SENT, (sums.get(incident) ?? 0) + sent));
+      }
     }
     return sums;
   }
@@ -442,4 +477,12 @@ function hearsOf({ outcome, errno, dropped, sockets }: IcmpEvent): Hears {
     default:
       return 'unknown';
   }
+}
+
+/** Of errors that were not all heard alike. Where none is known to be heard, what is least known of them. */
+function mixed(a: Hears, b: Hears): Hears {
+  const both = new Set([a, b]);
+  if (both.has('yes') || both.has('some')) return 'some';
+  if (both.has('unknown')) return 'unknown';
+  return both.has('recverr') ? 'recverr' : 'no';
 }

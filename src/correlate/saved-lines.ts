@@ -51,8 +51,24 @@ export function restoreEvent(event: IcmpEvent, json: string): void {
   if (isUdp && errno !== errnoFor(icmp.version, icmp.type, icmp.code).errno) {
     throw new NotBelieved(`it has another errno than the kernel makes of type ${icmp.type} code ${icmp.code}`);
   }
+  if (!isUdp && errno !== undefined) throw new NotBelieved('it is about a socket, and the packet quotes no UDP');
+  if (isUdp && !isConsistent(saved)) throw new NotBelieved('its outcome, match and sockets contradict each other');
   const { time: _time, interface: _interface, ...found } = saved;
   Object.assign(event, found);
+}
+
+function isConsistent({ outcome, match, sockets = [] }: Saved<IcmpEvent>): boolean {
+  switch (outcome) {
+    case 'reported':
+    case 'queued':
+    case 'ignored':
+    case 'pmtu':
+      return sockets.length > 0 && match !== 'none' && match !== null && match !== undefined;
+    case 'unknown':
+      return match === null;
+    default:
+      return true;
+  }
 }
 
 /**

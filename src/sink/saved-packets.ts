@@ -18,6 +18,7 @@ import {
 } from '../savefile/pcapng-writer.ts';
 import { attributionText } from './attribution-text.ts';
 import { jsonLine, recordJson } from './json-lines.ts';
+import { counted } from './numbers.ts';
 import type { Octets, Output } from './output.ts';
 import { recordText } from './record-text.ts';
 
@@ -38,12 +39,15 @@ export const JOURNAL_FIELD = 'UDPICMP_WATCH=';
 /** Options that one JSON line may take; some thousand processes. */
 const MAX_COMMENTS = 64;
 
+/** A journal entry is read only if its block has at most 1 MiB (savefile/pcapng.ts). */
+const MAXIMUM_JOURNAL_JSON = 1024 * 1024 - 4096;
+
 /** After this many interfaces a new section begins, so that no reader's table of them grows for ever. */
 const MAX_INTERFACES = 1024;
 
 export interface PacketWriter {
   readonly output: Output;
-  /** Called by the first `write`, and by who knows that there is a capture even if there is nothing to save. */
+  /** Called by who knows that there is a capture, even if there is nothing to save. */
   begin(): void;
   /** How many packets could not be saved whole, and why: lines for the closing statistics. */
   losses(): string[];
@@ -64,34 +68,40 @@ export class PcapngFile implements PacketWriter {
     this.#empty = empty;
   }
 
+  /** Without any packet there is an interface all the same: libpcap reads no file without. */
   begin(): void {
-    if (this.#hasBegun) return;
+    if (this.#open()) {
+      this.#interfaceId({ id: 0, name: null, linkType: LINKTYPE.ETHERNET, snaplen: 0, nanosecondResolution: false });
+    }
+  }
+
+  /** False if it was open. */
+  #open(): boolean {
+    if (this.#hasBegun) return false;
     this.#hasBegun = true;
     this.#empty();
     this.#section();
+    return true;
   }
 
   losses(): string[] {
     if (this.#withoutJson === 0) return [];
-    return [`${this.#withoutJson} saved packets have only a comment for people: too many processes for more`];
+    return [`${counted(this.#withoutJson, 'time')} only the line for people was saved: too many processes for more`];
   }
 
   write(shown: IcmpEvent | IncidentRecord, packet: SavedPacket | null): void {
-    this.begin();
+    this.#open();
     const isOfIncident = isRecord(shown);
     const json = (isOfIncident ? recordJson(shown) : jsonLine(shown)).trimEnd();
     let words: Octets = '';
     if (isOfIncident) words = recordText(shown);
     else if (shown.outcome !== undefined) words = attributionText(shown, false);
     if (packet === null) {
+      const line = json.length > MAXIMUM_JOURNAL_JSON ? '' : `${JOURNAL_FIELD}${json}\n`;
+      if (line === '') this.#withoutJson++;
       const microseconds = `${shown.seconds}${String(Math.trunc(shown.nanoseconds / 1000)).padStart(6, '0')}`;
-      this.#put(
-        journalEntry(
-          octets(
-            `__REALTIME_TIMESTAMP=${microseconds}\nSYSLOG_IDENTIFIER=udpicmp-watch\nMESSAGE=${words}\n${JOURNAL_FIELD}${json}\n`,
-          ),
-        ),
-      );
+      const fields = `__REALTIME_TIMESTAMP=${microseconds}\nSYSLOG_IDENTIFIER=udpicmp-watch\nMESSAGE=${words}\n`;
+      this.#put(journalEntry(octets(fields + line)));
       return;
     }
     const comments = words === '' ? [] : [octets(words)];
@@ -154,7 +164,7 @@ export class PcapFile implements PacketWriter {
 
   losses(): string[] {
     if (this.#otherLinkType === 0) return [];
-    return [`${this.#otherLinkType} packets not saved: a pcap file has one link type, pcapng any number`];
+    return [`${counted(this.#otherLinkType, 'packet')} not saved: a pcap file has one link type, pcapng any number`];
   }
 
   write(shown: IcmpEvent | IncidentRecord, packet: SavedPacket | null): void {
