@@ -1,16 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { Ajv2020 } from 'ajv/dist/2020.js';
-import addFormats from 'ajv-formats';
 import { expect, test } from 'vitest';
-import schema from '../../src/event.schema.json' with { type: 'json' };
 import type { IcmpEvent, ProcessIdentity, SocketIdentity } from '../../src/event.ts';
 import { jsonLine } from '../../src/sink/json-lines.ts';
 import { captures, FIXTURES } from '../command.ts';
 import { replay } from '../replay.ts';
-
-const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true });
-addFormats.default(ajv, ['ipv4', 'ipv6']);
-const validate = ajv.compile(schema);
+import { expectValid } from './schema.ts';
 
 /** The octets that are written, as text; exactly one line. */
 function lineOf(event: IcmpEvent): string {
@@ -18,11 +12,6 @@ function lineOf(event: IcmpEvent): string {
   expect(text.endsWith('\n')).toBe(true);
   expect(text.slice(0, -1)).not.toMatch(/[\r\n]/);
   return text.slice(0, -1);
-}
-
-function expectValid(line: string): void {
-  const event: unknown = JSON.parse(line);
-  if (!validate(event)) expect.fail(`${ajv.errorsText(validate.errors)}\n${line}`);
 }
 
 test.each([
