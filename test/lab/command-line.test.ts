@@ -2,10 +2,10 @@
  * The command on a live capture: what it refuses and why, what it prints beside tcpdump, and what it selects.
  */
 import { hostname } from 'node:os';
-import { afterAll, beforeAll, describe, expect, test, type TestContext } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CLI } from '../command.ts';
-import { canRunLab, Lab, PYTHON, type LabProcess, type Namespace, type RunResult } from './network.ts';
-import { describeLab, events, startWatch, type JsonEvent } from './watch.ts';
+import { Lab, PYTHON, type LabProcess, type Namespace, type RunResult } from './network.ts';
+import { describeLab, events, needsTools, skip, startWatch, type JsonEvent } from './watch.ts';
 
 const CLIENT = '192.0.2.10';
 const SERVER = '192.0.2.20';
@@ -192,13 +192,3 @@ describeLab('the command, live', () => {
     await udp.stop('SIGKILL');
   });
 });
-
-function needsTools(context: TestContext, ...tools: string[]): void {
-  const reason = canRunLab(tools);
-  if (reason !== null) skip(context, reason);
-}
-
-function skip(context: TestContext, reason: string): never {
-  console.warn(`SKIPPED: ${context.task.name}: ${reason}`);
-  context.skip(reason);
-}

@@ -3,6 +3,7 @@
  * happens to hold the translated port is not whom an error is about.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { expectValid } from '../sink/schema.ts';
 import {
   canRunLab,
   eventually,
@@ -13,7 +14,7 @@ import {
   PYTHON,
   type UdpClientOptions,
 } from './network.ts';
-import { events, startWatch, type JsonEvent } from './watch.ts';
+import { events, expectAnswer, followed, startWatch, type JsonEvent, type JsonRecord } from './watch.ts';
 
 const V4 = {
   family: 4,
@@ -66,10 +67,15 @@ const reverse = ({ src, sport, dst, dport }: Tuple): Tuple => ({ src: dst, sport
 
 const endpoint = (host: string, port: number) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`);
 
-const wireTuple = ({ flow }: JsonEvent) => ({ src: flow?.src, sport: flow?.sport, dst: flow?.dst, dport: flow?.dport });
+const wireTuple = ({ flow }: Pick<JsonEvent, 'flow'>) => ({
+  src: flow?.src,
+  sport: flow?.sport,
+  dst: flow?.dst,
+  dport: flow?.dport,
+});
 
 /** `nat` has it where the wire had another. */
-const socketTuple = (event: JsonEvent) => event.nat ?? wireTuple(event);
+const socketTuple = (event: Pick<JsonEvent, 'flow' | 'nat'>) => event.nat ?? wireTuple(event);
 
 /** What SO_ERROR holds as soon as it holds something: the kernel found this socket. */
 const heard = async (udp: UdpClient) => String(await eventually(async () => (await udp.ask('soerror')).errno));
@@ -220,6 +226,31 @@ describe.skipIf(reason !== null).for([V4, V6])('NAT of IPv$family', (addresses) 
     await expectUntouched(other);
     expect(failure.original).toMatchObject({ dst: addresses.service, dport: 53 });
     await expectNamed(udp, ns, failure);
+  });
+
+  test.for(['MASQUERADE', 'DNAT'])('%s: the peer answers again, and the socket behind it kept it', async (kind) => {
+    masquerade();
+    if (kind === 'DNAT') dnat('PREROUTING', addresses.service, 53, addresses.outside, CLOSED);
+    const udp = await open(
+      client,
+      kind === 'DNAT' ? { dst: addresses.service, dport: 53 } : { dst: addresses.outside, dport: CLOSED },
+    );
+    const failure = await fail(udp);
+    await lastOf(1);
+    for (const watch of watches) await followed(lab, watch, CLOSED);
+    await lab.udpEcho(outside, addresses.outside, CLOSED);
+    await expectAnswer(udp);
+    for (const watch of watches) {
+      const record = await watch.until((self) =>
+        self.json<JsonEvent | JsonRecord>().find((line): line is JsonRecord => 'event' in line),
+      );
+      expectValid(JSON.stringify(record));
+      expect(record).toMatchObject({ event: 'recovered', errno: failure.errno, keptSocket: true, errors: 1 });
+      expect(record.sockets).toMatchObject([socketOf(udp, client)]);
+      expect(socketTuple(record)).toEqual(failure.original);
+    }
+    const [, uplink] = await lastOf(2);
+    expect(wireTuple(uplink)).toEqual(reverse(failure.reply));
   });
 
   test('SNAT and DNAT of one flow', async () => {

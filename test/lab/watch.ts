@@ -2,7 +2,7 @@
  * The tool, watching in a namespace of a lab.
  */
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
-import { describe, expect } from 'vitest';
+import { describe, expect, type TestContext } from 'vitest';
 import type { IcmpEvent, IncidentRecord } from '../../src/event.ts';
 import { CLI } from '../command.ts';
 import { canRunLab, eventually, type Lab, type LabProcess, type Namespace, type UdpClient } from './network.ts';
@@ -142,4 +142,15 @@ export async function expectAnswer(udp: UdpClient): Promise<void> {
   await udp.ask('soerror');
   expect(await udp.ask('send')).toMatchObject({ event: 'sent' });
   await eventually(async () => (await udp.ask('recv')).event === 'reply');
+}
+
+/** Skips the test, and says so, where one of the tools is not installed. */
+export function needsTools(context: TestContext, ...tools: string[]): void {
+  const reason = canRunLab(tools);
+  if (reason !== null) skip(context, reason);
+}
+
+export function skip(context: TestContext, reason: string): never {
+  console.warn(`SKIPPED: ${context.task.name}: ${reason}`);
+  context.skip(reason);
 }
