@@ -2,11 +2,12 @@
  * The capture process and its second capture, which follows orders: it takes the datagrams of the flows that it is told, and
  * nothing else, and the first one goes on.
  */
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { captureFilter, followFilter } from '../../src/source/capture-filter.ts';
-import { tsharkFields } from '../savefile/judges.ts';
-import { delay, eventually, Lab, type LabProcess, type Namespace } from './network.ts';
+import { tsharkTable } from '../savefile/judges.ts';
+import { delay, eventually, Lab, PYTHON, type LabProcess, type Namespace } from './network.ts';
 import { describeLab, filtersOf, portsIn } from './watch.ts';
 
 const CHILD = fileURLToPath(new URL('../../dist/source/capture-child.js', import.meta.url));
@@ -46,14 +47,14 @@ describeLab('the capture process', () => {
 
   const order = (child: LabProcess, follow: string | null): void => child.write(`${JSON.stringify({ follow })}\n`);
   const follow = (localPort: number, remotePort: number): string =>
-    followFilter([{ version: 4, local: CLIENT, localPort, remote: SERVER, remotePort }])!;
+    followFilter([[{ version: 4, local: CLIENT, localPort, remote: SERVER, remotePort }, false]])!;
 
   /** What is in its stream when it has ended. */
   async function end(child: LabProcess, ...fields: string[]): Promise<string[][]> {
     await delay(250);
     child.child.stdin.end();
     expect(await child.exited).toEqual({ status: 0, signal: null });
-    return tsharkFields(file(), fields);
+    return tsharkTable(file(), ...fields);
   }
 
   test.for(['any', 'eth0'])(
@@ -90,13 +91,18 @@ describeLab('the capture process', () => {
     },
   );
 
+  /** Errors, each with an identification of its own. */
+  function inject(count: number): LabProcess {
+    const quoted = { src: CLIENT, sport: 40_001, dst: SERVER, dport: PORT };
+    const error = { src: SERVER, dst: CLIENT, type: 3, code: 3, quoted, count, rate: 1000, vary: 'id' };
+    const injector = lab.spawn(server, [PYTHON, '-B', join(import.meta.dirname, 'inject_icmp.py')]);
+    injector.write(`${JSON.stringify(error)}\n`);
+    return injector;
+  }
+
   test.for(['any', 'eth0'])('%s: while orders come, every error is captured, once', async (device) => {
     const child = await start(device);
-    const quoted = { src: CLIENT, sport: 40_001, dst: SERVER, dport: PORT };
-    const error = { src: SERVER, dst: CLIENT, type: 3, code: 3, quoted, count: 3000, rate: 1000, vary: 'id' };
-    const script = fileURLToPath(new URL('inject_icmp.py', import.meta.url));
-    const injector = lab.spawn(server, ['python3', '-B', script]);
-    injector.write(`${JSON.stringify(error)}\n`);
+    const injector = inject(3000);
     for (let n = 0; n < 50; n++) {
       const next = n % 3 === 2 ? null : follow(40_001 + n, PORT);
       order(child, next);
@@ -131,6 +137,21 @@ describeLab('the capture process', () => {
     const seen = (await end(child, 'ip.src', 'ip.id')).map((fields) => fields.join(' '));
     expect(seen).not.toEqual([]);
     expect(new Set(seen).size).toBe(seen.length);
+  });
+
+  test('the link was down, and could not be opened for a while: then every error is captured', async () => {
+    const child = await start('eth0');
+    order(child, follow(40_001, PORT));
+    lab.ip(client, 'link', 'set', 'eth0', 'down');
+    await child.waitFor(/"down"/, 'stderr');
+    // Some attempts.
+    await delay(1500);
+    lab.ip(client, 'link', 'set', 'eth0', 'up');
+    lab.settle(client);
+    await child.waitFor(/"up"/, 'stderr');
+    await eventually(() => filtersOf(lab, child.pid).some((filter) => portsIn(filter, [40_001]).length === 1));
+    await inject(2000).until(({ lines }) => lines.length > 0);
+    expect(await end(child, 'ip.id')).toHaveLength(2000);
   });
 
   test('what libpcap does not understand is said, and errors are captured all the same', async () => {

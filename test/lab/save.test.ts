@@ -4,7 +4,7 @@
 import { copyFileSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { CLI } from '../command.ts';
-import { tsharkFields } from '../savefile/judges.ts';
+import { tsharkTable } from '../savefile/judges.ts';
 import { expectValid } from '../sink/schema.ts';
 import { eventually, Lab, type LabProcess, type Namespace, type RunResult } from './network.ts';
 import {
@@ -141,7 +141,7 @@ describeLab('-w', () => {
     for (const { watch, path, args } of runs) {
       expectSame(watch, path, ...args);
       // What became quiet has no packet: Wireshark lists it as an entry of a journal, and libpcap passes it over.
-      const found = tsharkFields(path, ['systemd_journal.message', 'frame.comment']);
+      const found = tsharkTable(path, 'systemd_journal.message', 'frame.comment');
       const packets = found.filter(([message]) => message === '');
       expect(packets).toHaveLength(lines.filter((line) => !('event' in line && line.event === 'quiet')).length);
       for (const [, comment] of packets) expect(comment).toMatch(/^\S.*,udpicmp-watch \{"v":1,/);
@@ -214,7 +214,7 @@ describeLab('-w', () => {
     await watch.waitFor(/answers again.*\n/);
     await watch.stop('SIGINT');
     const [, words, , answer] = watch.stdout.split(/\n?\t|\n/);
-    const found = tsharkFields(path, ['frame.interface_name', 'icmp.code', 'udp.srcport', 'frame.comment']);
+    const found = tsharkTable(path, 'frame.interface_name', 'icmp.code', 'udp.srcport', 'frame.comment');
     expect(found).toHaveLength(2);
     expect(found[0]).toEqual(['eth0', '3', `${udp.port}`, expect.stringContaining(`${words},udpicmp-watch {"v":1,`)]);
     expect(found[1]).toEqual(['eth0', '', `${PORT}`, expect.stringContaining(answer!.replace(/^\S+ /, ''))]);
@@ -263,7 +263,7 @@ describeLab('-w', () => {
     expect(watch.stdout.startsWith(stdout)).toBe(true);
     // Not much of it is missing.
     expect(readFileSync(saved).length).toBeGreaterThan(32 * 1024);
-    expect(tsharkFields(saved, ['frame.number'])).toHaveLength(stdout.split('\n').length - 1);
+    expect(tsharkTable(saved, 'frame.number')).toHaveLength(stdout.split('\n').length - 1);
   });
 
   test('a pipe whose reader goes away: the watch goes on', async () => {

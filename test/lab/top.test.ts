@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { CLI } from '../command.ts';
-import { tsharkFields } from '../savefile/judges.ts';
+import { tsharkTable } from '../savefile/judges.ts';
 import { Lab, PYTHON, type LabProcess, type Namespace } from './network.ts';
 import { captureProcess, describeLab, expectAnswer, followed, provoke, startWatch, tableOf } from './watch.ts';
 
@@ -119,7 +119,7 @@ describeLab('the table of incidents', () => {
       // oxlint-disable-next-line no-control-regex -- they are what is looked for
       expect(after.slice('\x1b[?1049l'.length)).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/);
       expect(
-        tsharkFields(file, ['icmp.code', 'frame.comment']).map(([code, comment]) => [
+        tsharkTable(file, 'icmp.code', 'frame.comment').map(([code, comment]) => [
           code,
           comment?.includes('ECONNREFUSED'),
         ]),

@@ -1,6 +1,6 @@
 /** Other readers of savefiles: what they say a file holds. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -106,6 +106,11 @@ export function tsharkFields(file: Uint8Array, ...fields: readonly string[]): st
     .split('\n')
     .slice(0, -1)
     .map((line) => line.split(field).map((values) => (values === '' ? [] : values.split(occurrence))));
+}
+
+/** The same of a file on the disk, as it stands in a table: the occurrences of a field with commas between them. */
+export function tsharkTable(path: string, ...fields: readonly string[]): string[][] {
+  return tsharkFields(readFileSync(path), ...fields).map((row) => row.map((values) => values.join(',')));
 }
 
 /** What capinfos says of the file: each of its lines by what stands before the colon. */
