@@ -25,7 +25,10 @@ const CLIENT6 = '2001:db8:1::10';
 const SERVER6 = '2001:db8:1::20';
 const PORT = 9000;
 
-/** A process with as many sockets as there are arguments after the first two; `N` on its input sends from the Nth. */
+/**
+ * A process with as many sockets as there are arguments after the first two. `N` on its input sends from the Nth, `N answer`
+ * also waits for the answer.
+ */
 const SEVERAL_SOCKETS = `
 import socket, sys
 address, port, *sources = sys.argv[1:]
@@ -36,7 +39,11 @@ for source in sources:
     sockets.append(udp)
 print("ready", flush=True)
 for line in sys.stdin:
-    sockets[int(line)].sendto(b"hello", (address, int(port)))
+    n, *wait = line.split()
+    sockets[int(n)].sendto(b"hello", (address, int(port)))
+    if wait:
+        sockets[int(n)].recv(1024)
+        print("answered", flush=True)
 `;
 
 describeLab('an incident', () => {
@@ -204,7 +211,8 @@ describeLab('an incident', () => {
     const [record] = await watch.until(() => atLeast(1, recordsOf(watch, 40_002)));
     expect(record).toMatchObject({ keptSocket: true, errors: 3 });
     // An answer to another one is none to an error, and an error after it is a new incident.
-    udp.write('0\n');
+    udp.write('0 answer\n');
+    await udp.waitFor(/answered/);
     await echo.stop('SIGKILL');
     udp.write('0\n');
     await watch.until(() => atLeast(2, errorsOf(watch, 40_001)));
