@@ -38,6 +38,9 @@ import type { Sink } from './sink/sink.ts';
 /** Events that may wait for their look-up at once. Beyond it the oldest is printed as it is: unknown. */
 const MAX_WAITING = 16_384;
 
+/** A packet that seems to have waited longer is one from before the system's clock was set. */
+const MAX_DELAY_MS = 60_000;
+
 const PROTOCOL_NAMES = new Map<number, string>([
   [PROTOCOL.ICMP, 'icmp'],
   [PROTOCOL.TCP, 'tcp'],
@@ -311,9 +314,14 @@ export class EventPipeline {
     }
   }
 
-  /** Milliseconds; live on a clock that is never set back, in a replay by the packets' time stamps. */
+  /**
+   * Milliseconds; in a replay by the packets' time stamps, live on a clock that is never set back: now, less what the packet
+   * had to wait by its time stamp.
+   */
   #clock({ seconds, nanoseconds }: PacketCursor): number {
-    return this.#options.isLive ? performance.now() : seconds * 1000 + nanoseconds / 1e6;
+    const time = seconds * 1000 + nanoseconds / 1e6;
+    if (!this.#options.isLive) return time;
+    return performance.now() - Math.min(MAX_DELAY_MS, Math.max(0, Date.now() - time));
   }
 
   #copy({ bytes, offset, caplen, len, iface }: PacketCursor): SavedPacket | null {

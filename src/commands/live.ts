@@ -109,6 +109,7 @@ export class Live implements Run {
     }
     this.#followed = flows;
     this.#capture.follow(followFilter(tuples));
+    for (const flow of flows) flow.beginCounting();
   }
 
   summary(): string[] {

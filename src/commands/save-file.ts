@@ -13,6 +13,7 @@ import {
   type Stats,
 } from 'node:fs';
 import { Socket } from 'node:net';
+import { getSystemErrorMap } from 'node:util';
 import { Output } from '../sink/output.ts';
 import { PcapFile, PcapngFile, type PacketWriter } from '../sink/saved-packets.ts';
 import { Failure, say } from './messages.ts';
@@ -88,7 +89,7 @@ function isSameFile(path: string, status: Stats): boolean {
 }
 
 /** The system's words alone. */
-function reason({ code, message }: NodeJS.ErrnoException): string {
+function reason({ code, errno, message }: NodeJS.ErrnoException): string {
   if (code === 'ENOENT') return 'no such directory';
-  return message.replace(/^E[A-Z0-9]+: /, '').replace(/, [a-z]+(?: '.*')?$/, '');
+  return (errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]) ?? message;
 }

@@ -31,6 +31,8 @@ export function recoveredRecord(
 
 function hasSameSocket({ sockets }: IcmpEvent, found: Attribution): boolean | null {
   if (found.match === null) return null;
+  // What is remembered of it does not mean that it is there.
+  if (found.match === 'closed') return false;
   return found.sockets.some(({ inode }) => sockets!.some((hit) => hit.inode === inode));
 }
 

@@ -143,7 +143,7 @@ export class ErringFlow {
   isSaved: boolean;
   /** The tuple on the wire and, where it is another one, the socket's own, as its sender sees it. */
   readonly tuples: readonly UdpTuple[];
-  /** Datagrams since error number `#sentSince` of the last incident, by where they were seen; null: none was ever seen. */
+  /** Datagrams since error number `#sentSince` of the last incident, by where they were seen; null: none was captured. */
   #sent: Map<string, number> | null = null;
   #sentSince = 0;
   /** Whether an answer waits for its look-up. */
@@ -185,7 +185,14 @@ export class ErringFlow {
     if (count > 0 || this.#sent.size < MAX_PLACES) this.#sent.set(place, count + 1);
   }
 
-  /** Datagrams seen since the last incident's last error, up to MAX_SENT; null where none was ever seen. */
+  /** From now on datagrams are captured: none seen is none sent. */
+  beginCounting(): void {
+    if (this.#sent !== null) return;
+    this.#sent = new Map();
+    this.#sentSince = this.incident.errors;
+  }
+
+  /** Datagrams seen since the last incident's last error, up to MAX_SENT; null where none was captured. */
   get sent(): number | null {
     if (this.#sent === null) return null;
     if (this.#sentSince !== this.incident.errors) return 0;

@@ -186,12 +186,49 @@ class CaptureStream {
   }
 }
 
+type DeviceListener = (
+  buffer: Buffer,
+  caplen: number,
+  seconds: number | undefined,
+  microseconds: number | undefined,
+  len: number | undefined,
+) => void;
+
+/**
+ * A capture that can be opened again and again. cap's object is kept for that, and never let go: its destructor tells
+ * Node's async_hooks of its end, which within a garbage collection is a SIGSEGV.
+ */
+class Device {
+  readonly cap: CapObject;
+  /** cap writes each packet here; it must stay referenced as long as the capture is open. */
+  readonly #buffer: Buffer;
+
+  constructor(
+    { Cap }: CapModule,
+    snaplen: number,
+    onPacket: DeviceListener,
+    onDown: (message: string, stats: CapStatistics | null) => void,
+  ) {
+    const buffer = Buffer.alloc(snaplen);
+    this.#buffer = buffer;
+    this.cap = new Cap();
+    this.cap.on('packet', (caplen, _truncated, seconds, microseconds, len) =>
+      onPacket(buffer, caplen, seconds, microseconds, len),
+    );
+    this.cap.on('down', onDown);
+  }
+
+  /** Returns cap's word for the link type. Throws libpcap's message where it cannot be opened. */
+  open(name: string, filter: string, bufferKib: number): string {
+    return this.cap.open(name, filter, bufferKib * 1024, this.#buffer);
+  }
+}
+
 class Capture {
   readonly #cap: CapModule;
   readonly #request: CaptureRequest & { list: false };
   readonly #stream = new CaptureStream();
-  /** cap writes each packet here; it must stay referenced as long as the capture is open. */
-  readonly #buffer = Buffer.alloc(SNAPLEN);
+  readonly #device: Device;
   #open: CapObject | null = null;
   #linkType = -1;
   /** LINUX_SLL2's interface indexes, as the section's interface numbers. */
@@ -200,26 +237,26 @@ class Capture {
   readonly #total: CapStatistics = { received: 0, dropped: 0 };
   #last: CapStatistics = { received: 0, dropped: 0 };
   #downSince = 0;
-  /** The second capture, whose filter changes. cap cannot change one, so that each time another is opened. */
-  #followed: CapObject | null = null;
+  /** The second capture, whose filter changes. cap cannot change one, so that each time the other of these is opened. */
+  readonly #followers: [Device, Device];
+  #followed: Device | null = null;
   #order: CaptureOrder = { follow: null };
 
   constructor(cap: CapModule, request: CaptureRequest & { list: false }) {
     this.#cap = cap;
     this.#request = request;
+    this.#device = new Device(cap, SNAPLEN, this.#packet, (message, stats) => this.#down(message, stats));
+    this.#followers = [this.#newFollower(), this.#newFollower()];
   }
 
   /** Throws libpcap's message where the device cannot be opened. */
   open(): void {
-    const capture = new this.#cap.Cap();
     const { device, filter, bufferKib } = this.#request;
-    const word = capture.open(device, filter, bufferKib * 1024, this.#buffer);
-    this.#open = capture;
+    const word = this.#device.open(device, filter, bufferKib);
+    this.#open = this.#device.cap;
     this.#linkType = linkTypeValue(word);
     this.#newSection();
-    capture.on('packet', this.#packetListener(this.#buffer));
-    capture.on('down', (message, stats) => this.#down(message, stats));
-    report({ kind: 'opened', linkType: word, snaplen: SNAPLEN, stock: capture.stats === undefined });
+    report({ kind: 'opened', linkType: word, snaplen: SNAPLEN, stock: this.#open.stats === undefined });
   }
 
   /** What stands unread in the last one's buffer is lost with it, so these packets are not all; but no packet comes twice. */
@@ -228,25 +265,27 @@ class Capture {
     // cap as it is delivered has 64 KiB slots for this too, and no time stamps; nor is it safe to close.
     if (this.#open?.stats === undefined) return;
     const last = this.#followed;
-    this.#followed = order.follow === null ? null : this.#openFollowed(order.follow);
-    last?.close();
+    this.#followed = order.follow === null ? null : this.#openFollower(order.follow, last);
+    last?.cap.close();
   }
 
-  #openFollowed(filter: string): CapObject | null {
-    const capture = new this.#cap.Cap();
-    const buffer = Buffer.alloc(FOLLOW_SNAPLEN);
+  #newFollower(): Device {
+    const follower: Device = new Device(this.#cap, FOLLOW_SNAPLEN, this.#packet, () => {
+      // The first capture says so.
+      if (this.#followed === follower) this.#followed = null;
+    });
+    return follower;
+  }
+
+  #openFollower(filter: string, last: Device | null): Device | null {
+    const follower = this.#followers[last === this.#followers[0] ? 1 : 0];
     try {
-      capture.open(this.#request.device, filter, FOLLOW_BUFFER_KIB * 1024, buffer);
+      follower.open(this.#request.device, filter, FOLLOW_BUFFER_KIB);
     } catch (error) {
       report({ kind: 'not-followed', message: firstLine(error) });
       return null;
     }
-    capture.on('packet', this.#packetListener(buffer));
-    // The first capture says so.
-    capture.on('down', () => {
-      if (this.#followed === capture) this.#followed = null;
-    });
-    return capture;
+    return follower;
   }
 
   /** Every second: the counts, and names that have changed. */
@@ -269,19 +308,17 @@ class Capture {
     this.#stream.interface({ linkType: this.#linkType, snaplen: SNAPLEN, name: this.#request.device });
   }
 
-  #packetListener(buffer: Buffer): PacketListener {
-    return (caplen, _truncated, seconds, microseconds, len) => {
-      if (seconds === undefined || microseconds === undefined || len === undefined) {
-        // Stock cap knows neither the time nor the length on the wire.
-        const now = Date.now();
-        this.#stream.packet(0, Math.trunc(now / 1000), (now % 1000) * 1000, buffer, caplen, caplen);
-        return;
-      }
-      const isCooked = this.#linkType === LINKTYPE.LINUX_SLL2 && caplen >= 8;
-      const id = isCooked ? this.#interfaceId(u32(buffer, 4)) : 0;
-      this.#stream.packet(id, seconds, microseconds, buffer, caplen, len);
-    };
-  }
+  readonly #packet: DeviceListener = (buffer, caplen, seconds, microseconds, len) => {
+    if (seconds === undefined || microseconds === undefined || len === undefined) {
+      // Stock cap knows neither the time nor the length on the wire.
+      const now = Date.now();
+      this.#stream.packet(0, Math.trunc(now / 1000), (now % 1000) * 1000, buffer, caplen, caplen);
+      return;
+    }
+    const isCooked = this.#linkType === LINKTYPE.LINUX_SLL2 && caplen >= 8;
+    const id = isCooked ? this.#interfaceId(u32(buffer, 4)) : 0;
+    this.#stream.packet(id, seconds, microseconds, buffer, caplen, len);
+  };
 
   #interfaceId(index: number): number {
     const known = this.#interfaces.get(index);
