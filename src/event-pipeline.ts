@@ -195,7 +195,7 @@ export class EventPipeline {
       return;
     }
     const packet = decodePacket(bytes, ipAt, end);
-    if (isMalformed(packet)) {
+    if (isMalformed(packet) || (packet.code === null && !this.#options.allIcmp)) {
       this.counts.malformed++;
       return;
     }
@@ -289,7 +289,16 @@ export class EventPipeline {
     }
     const { icmp, flow: tuple, interface: name } = flow.event;
     const { src, sport, dst, dport } = tuple!;
-    const quoted = { ...icmp, src, sport: sport!, dst, dport: dport!, dropped: null };
+    const quoted = {
+      ...icmp,
+      type: icmp.type!,
+      code: icmp.code!,
+      src,
+      sport: sport!,
+      dst,
+      dport: dport!,
+      dropped: null,
+    };
     this.#whenFound(attribution.lookup(quoted, 'in', name), answer, '', packet, at);
   }
 
@@ -367,7 +376,7 @@ export class EventPipeline {
         version: ip.version,
         type,
         code,
-        name: ip.version === 4 ? icmpv4Name(type, code) : icmpv6Name(type, code),
+        name: nameOf(packet),
         src: ip.src,
         dst: ip.dst,
         length: packet.length,
@@ -419,7 +428,10 @@ export class EventPipeline {
     whyNotBelieved: string,
   ): void {
     const { attribution, sink, whyUnknown, writer } = this.#options;
-    const { version, type, code } = event.icmp;
+    const { version } = event.icmp;
+    // What quotes a datagram has both.
+    const type = packet.type!;
+    const code = packet.code!;
     event.errno = errnoFor(version, type, code).errno;
     if (sink.printsCount || writer !== null) event.count = this.flowCounts.next(event.flow!);
     event.outcome = 'unknown';
@@ -590,6 +602,12 @@ function whyDropped(bytes: Uint8Array, packet: IcmpPacket, original: OriginalDat
   const quotedOctets = packet.icmpOffset + packet.length - original.ip.payloadOffset;
   if (quotedOctets < UDP_HEADER) return 'it quotes less than a UDP header';
   return hasRightChecksum(bytes, packet) === false ? 'its checksum is wrong' : null;
+}
+
+function nameOf({ ip, type, code }: IcmpPacket): string {
+  if (ip.fragmentOffset !== 0) return 'later-fragment';
+  if (type === null || code === null) return 'truncated';
+  return ip.version === 4 ? icmpv4Name(type, code) : icmpv6Name(type, code);
 }
 
 function flowOf(original: OriginalDatagram): Flow {

@@ -36,9 +36,10 @@ export type Match = 'connected' | 'bound' | 'wildcard' | 'closed' | 'none' | nul
 
 export interface IcmpSummary {
   version: 4 | 6;
-  type: number;
-  code: number;
-  /** IANA's name of the type and code, hyphenated. */
+  /** Null where it was not captured, or where the packet is a later fragment of a message. */
+  type: number | null;
+  code: number | null;
+  /** IANA's name of the type and code, hyphenated; `truncated` or `later-fragment` where there is none of them. */
   name: string;
   src: string;
   dst: string;

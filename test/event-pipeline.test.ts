@@ -312,17 +312,34 @@ test('what is not ICMP, not decoded or malformed is no event', () => {
   const contradictory = portUnreachable(1);
   contradictory.writeUInt16BE(19, 2);
   bench.packet(contradictory);
-  const cut = portUnreachable(1).subarray(0, 21);
-  bench.packet(cut);
   const udp = portUnreachable(1);
   udp[9] = 17;
   bench.packet(udp);
   expect(bench.events).toEqual([]);
-  expect(bench.pipeline.counts).toMatchObject({ shown: 0, malformed: 2 });
+  expect(bench.pipeline.counts).toMatchObject({ shown: 0, malformed: 1 });
   expect([...bench.pipeline.counts.unsupported]).toEqual([
     [147, 2],
     [105, 1],
   ]);
+});
+
+test('what has no ICMP header, or not all of it, is for --all-icmp', () => {
+  const cut = portUnreachable(1).subarray(0, 21);
+  const cutEarlier = portUnreachable(1).subarray(0, 20);
+  const fragment = portUnreachable(1);
+  fragment.writeUInt16BE(185, 6);
+  for (const allIcmp of [false, true]) {
+    const bench = new Bench({ allIcmp });
+    for (const packet of [cut, cutEarlier, fragment]) bench.packet(Buffer.from(packet));
+    const { shown, malformed } = bench.pipeline.counts;
+    expect([shown, malformed]).toEqual(allIcmp ? [3, 0] : [0, 1]);
+    if (!allIcmp) continue;
+    expect(bench.events.map(({ icmp, flow }) => [icmp.type, icmp.code, icmp.name, flow])).toEqual([
+      [3, null, 'truncated', undefined],
+      [null, null, 'truncated', undefined],
+      [null, null, 'later-fragment', undefined],
+    ]);
+  }
 });
 
 test('errors that quote no UDP are for --all-icmp', () => {

@@ -22,17 +22,16 @@ const DLT_RAW_VALUES: ReadonlySet<number> = new Set([12, 14]);
 const LINKTYPE_NAMES = new Map<number, string>(Object.entries(LINKTYPE).map(([name, value]) => [value, name]));
 
 export const ETHERTYPE_IPV4 = 0x0800;
-const ETHERTYPE_IPV6 = 0x86dd;
-const ETHERTYPE_VLAN = 0x8100;
+export const ETHERTYPE_IPV6 = 0x86dd;
+export const ETHERTYPE_VLAN = 0x8100;
 const ETHERTYPE_QINQ = 0x88a8;
+/** Before IEEE 802.1ad. */
 const ETHERTYPE_OLD_QINQ = 0x9100;
+const ETHERTYPE_OTHER_QINQ = 0x9200;
 
 /** AF_INET6 as the BSDs and macOS number it in the NULL header; AF_INET is 2 everywhere. */
 const AF_INET = 2;
 const AF_INET6_VALUES: ReadonlySet<number> = new Set([10, 24, 28, 30]);
-
-/** Tags stacked deeper than this are not looked through. */
-const MAX_VLAN_TAGS = 4;
 
 /** Whether packets of this link type can be decoded at all. */
 export function isSupportedLinkType(linkType: number): boolean {
@@ -60,15 +59,10 @@ export function ipOffset(bytes: Uint8Array, offset: number, end: number, linkTyp
       if (offset + 20 > end) return -1;
       return behindProtocol(bytes, u16(bytes, offset), offset + 20, end);
     case LINKTYPE.NULL:
-      return behindAddressFamily(bytes, offset, end, false);
     case LINKTYPE.LOOP:
-      return behindAddressFamily(bytes, offset, end, true);
-    case LINKTYPE.IPV4:
-      return withVersion(bytes, offset, end, 4);
-    case LINKTYPE.IPV6:
-      return withVersion(bytes, offset, end, 6);
+      return behindAddressFamily(bytes, offset, end);
     default: {
-      // LINKTYPE_RAW: the version nibble alone tells.
+      // LINKTYPE_RAW, _IPV4, _IPV6: the version nibble alone tells.
       const four = withVersion(bytes, offset, end, 4);
       return four !== -1 ? four : withVersion(bytes, offset, end, 6);
     }
@@ -85,7 +79,7 @@ function behindEtherType(bytes: Uint8Array, at: number, end: number): number {
 
 /** `payload` is where the header of `etherType` starts; VLAN tags (IEEE 802.1Q) are looked through. */
 function behindProtocol(bytes: Uint8Array, etherType: number, payload: number, end: number): number {
-  for (let tags = 0; tags <= MAX_VLAN_TAGS; tags++) {
+  for (;;) {
     switch (etherType) {
       case ETHERTYPE_IPV4:
         return withVersion(bytes, payload, end, 4);
@@ -94,6 +88,7 @@ function behindProtocol(bytes: Uint8Array, etherType: number, payload: number, e
       case ETHERTYPE_VLAN:
       case ETHERTYPE_QINQ:
       case ETHERTYPE_OLD_QINQ:
+      case ETHERTYPE_OTHER_QINQ:
         if (payload + 4 > end) return -1;
         etherType = u16(bytes, payload + 2);
         payload += 4;
@@ -102,15 +97,14 @@ function behindProtocol(bytes: Uint8Array, etherType: number, payload: number, e
         return -1;
     }
   }
-  return -1;
 }
 
-/** The family is in the byte order of the machine that captured (NULL) or of the network (LOOP). */
-function behindAddressFamily(bytes: Uint8Array, offset: number, end: number, networkOrder: boolean): number {
+/** The family is in the byte order of the machine that captured (NULL) or of the network (LOOP, by the book). */
+function behindAddressFamily(bytes: Uint8Array, offset: number, end: number): number {
   if (offset + 4 > end) return -1;
   let family = u32(bytes, offset);
   // Families are small numbers: one with its upper half set was written in the other order.
-  if (!networkOrder && family > 0xffff) family = swap32(family);
+  if (family > 0xffff) family = swap32(family);
   if (family === AF_INET) return withVersion(bytes, offset + 4, end, 4);
   if (AF_INET6_VALUES.has(family)) return withVersion(bytes, offset + 4, end, 6);
   return -1;
@@ -126,15 +120,32 @@ export interface CookedHeader {
   packetType: number;
   /** The interface index at capture time; null in LINUX_SLL, which has none. */
   interfaceIndex: number | null;
+  /** The EtherTypes behind VLAN tags (IEEE 802.1Q), from the outermost on. */
+  tagged: readonly number[];
 }
 
 /** The fixed part of a LINUX_SLL or LINUX_SLL2 header, or null on other link types or where it is cut short. */
 export function cookedHeader(bytes: Uint8Array, offset: number, end: number, linkType: number): CookedHeader | null {
   if (linkType === LINKTYPE.LINUX_SLL && offset + 16 <= end) {
-    return { packetType: u16(bytes, offset), interfaceIndex: null };
+    const tagged = behindTags(bytes, u16(bytes, offset + 14), offset + 16, end);
+    return { packetType: u16(bytes, offset), interfaceIndex: null, tagged };
   }
   if (linkType === LINKTYPE.LINUX_SLL2 && offset + 20 <= end) {
-    return { packetType: bytes[offset + 10]!, interfaceIndex: u32(bytes, offset + 4) };
+    const tagged = behindTags(bytes, u16(bytes, offset), offset + 20, end);
+    return { packetType: bytes[offset + 10]!, interfaceIndex: u32(bytes, offset + 4), tagged };
   }
   return null;
+}
+
+const UNTAGGED: readonly number[] = [];
+
+function behindTags(bytes: Uint8Array, etherType: number, payload: number, end: number): readonly number[] {
+  if (etherType !== ETHERTYPE_VLAN) return UNTAGGED;
+  const types: number[] = [];
+  while (etherType === ETHERTYPE_VLAN && payload + 4 <= end) {
+    etherType = u16(bytes, payload + 2);
+    types.push(etherType);
+    payload += 4;
+  }
+  return types;
 }

@@ -7,7 +7,7 @@ import { isIcmpv4Error } from './icmpv4.ts';
 import { isIcmpv6Error } from './icmpv6.ts';
 import { decodeIp, IPV6_HEADER, PROTOCOL, type IpHeader } from './ip.ts';
 import { ETHERTYPE_IPV4, ipOffset, LINKTYPE } from './link.ts';
-import { isMalformed, malformed, u16, type Malformed } from './octets.ts';
+import { isMalformed, u16, type Malformed } from './octets.ts';
 import { decodeOriginalDatagram, type OriginalDatagram } from './original-datagram.ts';
 
 /** Octets before what an error quotes. */
@@ -19,10 +19,14 @@ export interface IcmpPacket {
   ip: IpHeader;
   /** Where the ICMP header starts. */
   icmpOffset: number;
-  /** End of the captured octets that belong to the IP packet (link-layer padding is behind it). */
+  /**
+   * End of the captured octets that belong to the IP packet (link-layer padding is behind it). It is before the ICMP header
+   * where not even all of IP's was captured.
+   */
   end: number;
-  type: number;
-  code: number;
+  /** Null where it was not captured, or where the packet is a later fragment of a message. */
+  type: number | null;
+  code: number | null;
   /** Octets of the ICMP message, by the IP header. */
   length: number;
   /** What an error quotes; null for messages that quote nothing. */
@@ -30,8 +34,8 @@ export interface IcmpPacket {
 }
 
 /**
- * The offset of the IP header in bytes[offset, end) if an ICMP or ICMPv6 message with its type octet
- * present follows, or -1. With `errorsOnly` the type must be one that quotes a datagram.
+ * The offset of the IP header in bytes[offset, end) if ICMP or ICMPv6 follows, or -1. With `errorsOnly` the type octet must be
+ * there, and be one that quotes a datagram.
  */
 export function findIcmp(
   bytes: Uint8Array,
@@ -48,25 +52,25 @@ export function findIcmp(
   if (ip === -1) return -1;
   if (bytes[ip]! >> 4 === 4) {
     if (ip + 20 > end || bytes[ip + 9] !== PROTOCOL.ICMP) return -1;
+    if (!errorsOnly) return ip;
     // A later fragment has no ICMP header.
     if ((bytes[ip + 6]! & 0x1f) !== 0 || bytes[ip + 7] !== 0) return -1;
     const icmp = ip + (bytes[ip]! & 0x0f) * 4;
-    if (icmp >= end) return -1;
-    return errorsOnly && !isIcmpv4Error(bytes[icmp]!) ? -1 : ip;
+    return icmp < end && isIcmpv4Error(bytes[icmp]!) ? ip : -1;
   }
-  if (ip + IPV6_HEADER >= end) return -1;
+  const behind = ip + IPV6_HEADER;
+  if (behind > end) return -1;
   const nextHeader = bytes[ip + 6]!;
   if (nextHeader === PROTOCOL.ICMPV6) {
-    return errorsOnly && !isIcmpv6Error(bytes[ip + IPV6_HEADER]!) ? -1 : ip;
+    return !errorsOnly || (behind < end && isIcmpv6Error(bytes[behind]!)) ? ip : -1;
   }
   if (nextHeader === PROTOCOL.UDP || nextHeader === PROTOCOL.TCP) return -1;
   // Extension headers are rare: here the full decoder may look.
   const header = decodeIp(bytes, ip, end, 'outer');
-  if (isMalformed(header) || header.protocol !== PROTOCOL.ICMPV6 || header.fragmentOffset !== 0) {
-    return -1;
-  }
-  if (header.payloadOffset >= end) return -1;
-  return errorsOnly && !isIcmpv6Error(bytes[header.payloadOffset]!) ? -1 : ip;
+  if (isMalformed(header) || header.protocol !== PROTOCOL.ICMPV6) return -1;
+  if (!errorsOnly) return ip;
+  const { fragmentOffset, payloadOffset } = header;
+  return fragmentOffset === 0 && payloadOffset < end && isIcmpv6Error(bytes[payloadOffset]!) ? ip : -1;
 }
 
 /**
@@ -131,16 +135,17 @@ export function decodePacket(bytes: Uint8Array, ipAt: number, end: number): Icmp
   if (isMalformed(ip)) return ip;
   const icmp = ip.payloadOffset;
   const messageEnd = Math.min(end, icmp + ip.payloadLength);
-  if (messageEnd - icmp < 2) return malformed('icmp', 'truncated', icmp, 2, messageEnd - icmp);
-  const type = bytes[icmp]!;
-  const isError = ip.version === 4 ? isIcmpv4Error(type) : isIcmpv6Error(type);
+  const octets = ip.fragmentOffset === 0 ? messageEnd - icmp : 0;
+  const type = octets < 1 ? null : bytes[icmp]!;
+  const code = octets < 2 ? null : bytes[icmp + 1]!;
+  const isError = type !== null && code !== null && (ip.version === 4 ? isIcmpv4Error(type) : isIcmpv6Error(type));
   return {
     ipOffset: ipAt,
     ip,
     icmpOffset: icmp,
     end: messageEnd,
     type,
-    code: bytes[icmp + 1]!,
+    code,
     length: ip.payloadLength,
     original: isError ? decodeOriginalDatagram(bytes, icmp + ICMP_HEADER, messageEnd) : null,
   };

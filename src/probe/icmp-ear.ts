@@ -104,8 +104,9 @@ export class IcmpEar {
     if (ipAt === -1) return;
     const packet = decodePacket(bytes, ipAt, offset + caplen);
     if (isMalformed(packet) || packet.original === null || isMalformed(packet.original)) return;
+    const { type, code } = packet;
     const { ip, ports } = packet.original;
-    if (ip.protocol !== PROTOCOL.UDP || ports === null) return;
+    if (ip.protocol !== PROTOCOL.UDP || ports === null || type === null || code === null) return;
     const heard = this.#listeners.get(ports.source);
     if (heard === undefined) return;
     const { local, target, listener } = heard;
@@ -113,8 +114,8 @@ export class IcmpEar {
     if ((ip.src !== local.address && !isToTarget) || isDropped(bytes, packet, ip.payloadOffset)) return;
     const error: IcmpError = {
       version: packet.ip.version,
-      type: packet.type,
-      code: packet.code,
+      type,
+      code,
       src: packet.ip.src,
       mtu: mtuOf(bytes, packet),
       sentFrom: { address: ip.src, port: ports.source },

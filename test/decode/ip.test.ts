@@ -150,11 +150,9 @@ describe('IPv6', () => {
     });
   });
 
-  test('16 extension headers are read, a 17th is taken for hostile', () => {
-    const options: Extension = [DESTINATION_OPTIONS, 0, 8];
-    const sixteen = Array.from({ length: 16 }, () => options);
-    expect(outer(ipv6(sixteen, UDP))).toMatchObject({ protocol: UDP, payloadOffset: 40 + 16 * 8 });
-    expect(outer(ipv6([...sixteen, options], UDP))).toMatchObject({ layer: 'ip', reason: 'invalid' });
+  test('as many extension headers as there are', () => {
+    const options = Array.from({ length: 8000 }, (): Extension => [DESTINATION_OPTIONS, 0, 8]);
+    expect(outer(ipv6(options, UDP))).toMatchObject({ protocol: UDP, payloadOffset: 40 + 8000 * 8 });
   });
 
   test('a chain that the captured octets end in', () => {

@@ -13,6 +13,7 @@ const HEADERS: [name: string, linkType: number, header: string, version: 4 | 6][
   ['Ethernet, QinQ', 1, `${MACS} 88a8 0064 8100 0065 86dd`, 6],
   ['Ethernet, old QinQ', 1, `${MACS} 9100 0064 8100 0065 0800`, 4],
   ['Ethernet, four tags', 1, `${MACS} 88a80001 88a80002 81000003 81000004 0800`, 4],
+  ['Ethernet, five tags', 1, `${MACS} 88a80001 91000002 92000003 81000004 81000005 86dd`, 6],
   ['LINUX_SLL', 113, `${SLL} 0800`, 4],
   ['LINUX_SLL, VLAN', 113, `${SLL} 8100 0064 86dd`, 6],
   ['LINUX_SLL2', 276, `0800 ${SLL2_AFTER_PROTOCOL}`, 4],
@@ -24,6 +25,7 @@ const HEADERS: [name: string, linkType: number, header: string, version: 4 | 6][
   ['NULL, IPv6 of FreeBSD, big-endian', 0, '0000001c', 6],
   ['NULL, IPv6 of macOS', 0, '1e000000', 6],
   ['LOOP, IPv4', 108, '00000002', 4],
+  ['LOOP, little-endian', 108, '02000000', 4],
   ['LOOP, IPv6', 108, '0000001e', 6],
   ['RAW, IPv4', 101, '', 4],
   ['RAW, IPv6', 101, '', 6],
@@ -58,9 +60,9 @@ describe.each(HEADERS)('%s', (_name, linkType, hex, version) => {
     expect(ipOffset(packet, BEFORE, packet.length, linkType)).toBe(-1);
   });
 
-  test('nor is one that the link layer did not announce; LINKTYPE_RAW announces none', () => {
+  test('nor is one that the link layer did not announce; LINKTYPE_RAW and the like announce none', () => {
     packet[at] = version === 4 ? 0x60 : 0x45;
-    const announcesNone = hex === '' && linkType < 228;
+    const announcesNone = hex === '';
     expect(ipOffset(packet, BEFORE, packet.length, linkType)).toBe(announcesNone ? at : -1);
   });
 });
@@ -68,12 +70,11 @@ describe.each(HEADERS)('%s', (_name, linkType, hex, version) => {
 test.each([
   ['ARP', 1, `${MACS} 0806`],
   ['an IEEE 802.3 length', 1, `${MACS} 0045`],
-  ['a fifth VLAN tag', 1, `${MACS} 88a80001 88a80002 81000003 81000004 81000005 0800`],
   ['a tag in front of ARP', 1, `${MACS} 8100 0064 0806`],
   ['LINUX_SLL, 802.2', 113, `${SLL} 0004`],
   ['LINUX_SLL2, ARP', 276, `0806 ${SLL2_AFTER_PROTOCOL}`],
   ['NULL, AppleTalk', 0, '10000000'],
-  ['LOOP is big-endian only', 108, '02000000'],
+  ['LOOP, AppleTalk', 108, '00000010'],
 ])('%s is not IP', (_name, linkType, hex) => {
   const packet = Buffer.concat([octets(hex), Buffer.alloc(40, 0x45)]);
   expect(ipOffset(packet, 0, packet.length, linkType)).toBe(-1);
@@ -88,9 +89,13 @@ test('link types that are not decoded', () => {
 test('the cooked headers tell direction, and LINUX_SLL2 the interface too', () => {
   const sll = octets(`0004 0001 0006 02005e0053010000 0800`);
   const sll2 = octets(`86dd 0000 fffffffe 0001 04 06 02005e0053010000`);
-  expect(cookedHeader(sll, 0, sll.length, 113)).toEqual({ packetType: 4, interfaceIndex: null });
-  expect(cookedHeader(sll2, 0, sll2.length, 276)).toEqual({ packetType: 4, interfaceIndex: 0xffff_fffe });
+  expect(cookedHeader(sll, 0, sll.length, 113)).toEqual({ packetType: 4, interfaceIndex: null, tagged: [] });
+  expect(cookedHeader(sll2, 0, sll2.length, 276)).toEqual({ packetType: 4, interfaceIndex: 0xffff_fffe, tagged: [] });
   for (let end = 0; end < sll.length; end++) expect(cookedHeader(sll, 0, end, 113)).toBeNull();
   for (let end = 0; end < sll2.length; end++) expect(cookedHeader(sll2, 0, end, 276)).toBeNull();
   expect(cookedHeader(sll2, 0, sll2.length, 1)).toBeNull();
+  const tags = octets('8100 0065 0800 45');
+  const tagged = Buffer.concat([sll.subarray(0, 14), octets('8100 0064'), tags]);
+  expect(cookedHeader(tagged, 0, tagged.length, 113)?.tagged).toEqual([0x8100, 0x0800]);
+  expect(cookedHeader(tagged, 0, tagged.length - 2, 113)?.tagged).toEqual([0x8100]);
 });
