@@ -153,7 +153,7 @@ function commandLine(choose: (job: Job) => void): Command {
     .option('-B, --buffer-size <KiB>', 'the capture buffer', bufferSize, DEFAULT_BUFFER_KIB)
     .option('-n', 'accepted from habit: addresses and ports are always numeric')
     .option('-t', 'the time stamp, as in tcpdump: -t none, -tt seconds, -ttt delta, -tttt date, -ttttt since the first')
-    .option('-v', 'a longer second line')
+    .option('-v', 'the IP headers too, and a longer second line')
     .option('-l', 'line-buffered output')
     .option('--all-icmp', 'every ICMP and ICMPv6 packet; the default is the errors that quote UDP')
     .addOption(new Option('--plain', "tcpdump's line alone").conflicts(['oneline', 'json']))

@@ -48,7 +48,8 @@ export function restoreEvent(event: IcmpEvent, json: string): void {
   const { icmp, flow, errno } = saved;
   if (!isSame(icmp, event.icmp) || !isSame(flow, event.flow)) throw new NotBelieved('it is about another packet');
   const isUdp = flow?.protocol === 'udp';
-  if (isUdp && errno !== errnoFor(icmp.version, icmp.type, icmp.code).errno) {
+  // What quotes a datagram has both.
+  if (isUdp && errno !== errnoFor(icmp.version, icmp.type!, icmp.code!).errno) {
     throw new NotBelieved(`it has another errno than the kernel makes of type ${icmp.type} code ${icmp.code}`);
   }
   if (!isUdp && errno !== undefined) throw new NotBelieved('it is about a socket, and the packet quotes no UDP');

@@ -6,14 +6,26 @@
 import { ICMPV4 } from '../decode/icmpv4.ts';
 import { ICMPV6 } from '../decode/icmpv6.ts';
 import { IPV6_HEADER, PROTOCOL } from '../decode/ip.ts';
-import type { CookedHeader } from '../decode/link.ts';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, type CookedHeader } from '../decode/link.ts';
 import { formatIpv4, formatIpv6, isMalformed, u16, u32 } from '../decode/octets.ts';
 import type { IcmpPacket } from '../decode/packet.ts';
 import { printable } from './escape.ts';
 import type { Octets } from './output.ts';
+import { Conversations } from './tcpdump/conversations.ts';
+import { printIpv6 } from './tcpdump/ipv6.ts';
+import { Printer } from './tcpdump/printer.ts';
 
-/** What the message says, or null where octets that it needs were not captured. */
+/** What the message says, or null where octets that it needs were not captured (ICMPv6: or where it is a rare one). */
 type Wording = string | null;
+
+/** None is needed: this prints no TCP. */
+const NO_CONVERSATIONS = new Conversations();
+
+const ETHERTYPES = new Map([
+  [ETHERTYPE_IPV4, 'IPv4'],
+  [ETHERTYPE_IPV6, 'IPv6'],
+  [ETHERTYPE_VLAN, '802.1Q'],
+]);
 
 /** sll_pkttype_values of print-sll.c. */
 const PACKET_TYPES: readonly string[] = ['In', 'B', 'M', 'P', 'Out'];
@@ -30,24 +42,42 @@ export function tcpdumpLine(
   cooked: CookedHeader | null,
   interfaceName: string | null,
 ): Octets {
-  let line = '';
-  if (cooked !== null && cooked.interfaceIndex !== null) {
+  const prefix = linkPrefix(cooked, interfaceName);
+  return prefix + (packet.ip.version === 4 ? ipv4Line(bytes, packet, wireEnd) : ipv6Line(bytes, packet, wireEnd));
+}
+
+/** What stands before the IP packet of a LINUX_SLL or LINUX_SLL2 packet. */
+export function linkPrefix(cooked: CookedHeader | null, interfaceName: string | null): Octets {
+  if (cooked === null) return '';
+  const { packetType, interfaceIndex, tagged } = cooked;
+  let text = '';
+  if (interfaceIndex !== null) {
     const name = interfaceName === null ? '?' : printable(interfaceName);
-    line = `${name.padEnd(5)} ${(PACKET_TYPES[cooked.packetType] ?? '?').padEnd(3)} `;
+    text = `${name.padEnd(5)} ${(PACKET_TYPES[packetType] ?? '?').padEnd(3)} `;
   }
-  return packet.ip.version === 4 ? line + ipv4Line(bytes, packet, wireEnd) : line + ipv6Line(bytes, packet, wireEnd);
+  for (const type of tagged) text += `ethertype ${ETHERTYPES.get(type) ?? 'Unknown'}, `;
+  return text;
 }
 
 function ipv4Line(bytes: Uint8Array, packet: IcmpPacket, wireEnd: number): string {
   const missing = packet.icmpOffset + packet.length - wireEnd;
   const truncated = missing > 0 ? `truncated-ip - ${missing} bytes missing! ` : '';
+  const start = `IP ${truncated}${packet.ip.src} > ${packet.ip.dst}:`;
+  if (packet.ip.fragmentOffset !== 0) return `${start} ip-proto-1`;
+  if (packet.end < packet.icmpOffset) {
+    const [captured, header] = [packet.end - packet.ipOffset, packet.icmpOffset - packet.ipOffset];
+    return `${start}  [remaining caplen(${captured}) < header length(${header})] [|ip]`;
+  }
   const wording = icmpv4Wording(bytes, packet);
-  const message = wording === null ? ' [|icmp]' : `ICMP ${wording}, length ${packet.length}`;
-  return `IP ${truncated}${packet.ip.src} > ${packet.ip.dst}: ${message}`;
+  return wording === null ? `${start}  [|icmp]` : `${start} ICMP ${wording}, length ${packet.length}`;
 }
 
-function icmpv4Wording(bytes: Uint8Array, packet: IcmpPacket): Wording {
+/** An ICMP message may itself be quoted: of that no more is known than where it is. */
+type Icmpv4Message = Pick<IcmpPacket, 'icmpOffset' | 'end' | 'type' | 'code'>;
+
+export function icmpv4Wording(bytes: Uint8Array, packet: Icmpv4Message): Wording {
   const { icmpOffset: icmp, end, type, code } = packet;
+  if (type === null || code === null) return null;
   switch (type) {
     case ICMPV4.ECHO_REQUEST:
     case ICMPV4.ECHO_REPLY:
@@ -170,6 +200,9 @@ function icmpv4Redirect(bytes: Uint8Array, icmp: number, end: number, code: numb
   }
 }
 
+/** Octets. */
+const WORDING_BUFFER = 164;
+
 /** RFC 1256, section 3. */
 function icmpv4RouterAdvertisement(bytes: Uint8Array, icmp: number, end: number): Wording {
   if (icmp + 8 > end) return null;
@@ -190,7 +223,8 @@ function icmpv4RouterAdvertisement(bytes: Uint8Array, icmp: number, end: number)
     if (entry + 8 > end) return null;
     text += ` {${formatIpv4(bytes, entry)} ${u32(bytes, entry + 4)}}`;
   }
-  return text;
+  // tcpdump has a buffer for it (MAXHOSTNAMELEN + 100), and what is in it is printed.
+  return text.slice(0, WORDING_BUFFER - 1);
 }
 
 function twoDigits(value: number): string {
@@ -206,144 +240,58 @@ function sinceMidnight(milliseconds: number): string {
   return `${hours}:${twoDigits(minutes % 60)}:${twoDigits(seconds % 60)}.${fraction}`;
 }
 
+/** The messages that most packets are, in one piece; what else there may be is `printIpv6`'s. */
 function ipv6Line(bytes: Uint8Array, packet: IcmpPacket, wireEnd: number): string {
-  const { ip, ipOffset, icmpOffset } = packet;
-  const missing = icmpOffset + packet.length - wireEnd;
-  const truncated = missing > 0 ? `truncated-ip6 - ${missing} bytes missing!` : '';
-  return (
-    `IP6 ${truncated}${ip.src} > ${ip.dst}: ` +
-    extensionHeaders(bytes, ipOffset, icmpOffset) +
-    icmpv6Message(bytes, packet)
-  );
-}
-
-/** What tcpdump says of the headers between IPv6's and the upper layer's. */
-function extensionHeaders(bytes: Uint8Array, ipOffset: number, upperLayer: number): string {
-  let text = '';
-  let nextHeader = bytes[ipOffset + 6]!;
-  for (let at = ipOffset + IPV6_HEADER; at < upperLayer;) {
-    if (nextHeader === 0) text += 'HBH ';
-    else if (nextHeader === 60) text += 'DSTOPT ';
-    nextHeader = bytes[at]!;
-    at += (bytes[at + 1]! + 1) * 8;
+  const { ip, ipOffset, icmpOffset, length } = packet;
+  if (icmpOffset === ipOffset + IPV6_HEADER && icmpOffset + length <= wireEnd) {
+    const message = icmpv6Message(bytes, packet);
+    if (message !== null) return `IP6 ${ip.src} > ${ip.dst}: ICMP6, ${message}, length ${length}`;
   }
-  return text;
+  const printer = new Printer(bytes, packet.end, NO_CONVERSATIONS, false);
+  return printer.finish(() => printIpv6(printer, ipOffset, wireEnd - ipOffset));
 }
 
-function icmpv6Message(bytes: Uint8Array, packet: IcmpPacket): string {
-  const { icmpOffset: icmp, end, type, code, length } = packet;
+function icmpv6Message(bytes: Uint8Array, packet: IcmpPacket): Wording {
+  const { icmpOffset: icmp, end, type, code } = packet;
+  if (icmp + 8 > end) return null;
+  if (type === ICMPV6.ECHO_REQUEST) return `echo request, id ${u16(bytes, icmp + 4)}, seq ${u16(bytes, icmp + 6)}`;
+  if (type === ICMPV6.ECHO_REPLY) return `echo reply, id ${u16(bytes, icmp + 4)}, seq ${u16(bytes, icmp + 6)}`;
+  if (icmp + 24 > end) return null;
+  if (type === ICMPV6.NEIGHBOR_SOLICITATION) return `neighbor solicitation, who has ${formatIpv6(bytes, icmp + 8)}`;
+  if (type === ICMPV6.NEIGHBOR_ADVERTISEMENT) return `neighbor advertisement, tgt is ${formatIpv6(bytes, icmp + 8)}`;
   const quoted = icmp + 8;
-  const has = (octets: number): boolean => icmp + octets <= end;
-  /** tcpdump prints what it has read until the octets run out. */
-  const cut = ' [|icmp6]';
-  const total = `, length ${length}`;
-
+  if (quoted + IPV6_HEADER > end) return null;
   switch (type) {
-    case ICMPV6.DESTINATION_UNREACHABLE: {
-      const start = 'ICMP6, destination unreachable, ';
+    case ICMPV6.DESTINATION_UNREACHABLE:
       switch (code) {
         case 0:
+          return `destination unreachable, unreachable route ${formatIpv6(bytes, quoted + 24)}`;
         case 1:
-        case 3: {
-          // The two blanks of code 1 are tcpdump's.
-          const what = ['unreachable route', ' unreachable prohibited', '', 'unreachable address'][code]!;
-          return has(48) ? `${start}${what} ${formatIpv6(bytes, quoted + 24)}${total}` : start + what + cut;
-        }
-        case 2:
-          if (!has(48)) return `${start}beyond scope${cut}`;
-          return `${start}beyond scope ${formatIpv6(bytes, quoted + 24)}, source address ${formatIpv6(bytes, quoted + 8)}${total}`;
+          // The two blanks are tcpdump's.
+          return `destination unreachable,  unreachable prohibited ${formatIpv6(bytes, quoted + 24)}`;
+        case 3:
+          return `destination unreachable, unreachable address ${formatIpv6(bytes, quoted + 24)}`;
         case 4: {
           const port = quotedPort(packet);
-          return `${start}unreachable port${port === null ? cut : `, ${port}${total}`}`;
+          return port === null ? null : `destination unreachable, unreachable port, ${port}`;
         }
         default:
-          return `${start}unknown unreach code (${code})${hexDump(bytes, icmp, end)}`;
+          return null;
       }
-    }
     case ICMPV6.PACKET_TOO_BIG:
-      if (!has(8)) return `ICMP6, packet too big${cut}`;
-      return `ICMP6, packet too big, mtu ${u32(bytes, icmp + 4)}${total}`;
-    case ICMPV6.TIME_EXCEEDED: {
-      const start = 'ICMP6, time exceeded in-transit';
-      if (code === 1) return `${start} (reassembly)${total}`;
-      if (code !== 0) return `${start}, unknown code (${code})${total}`;
-      return has(48) ? `${start} for ${formatIpv6(bytes, quoted + 24)}${total}` : start + cut;
-    }
-    case ICMPV6.PARAMETER_PROBLEM: {
-      const start = 'ICMP6, parameter problem';
-      if (!has(48)) return start + cut;
-      const what = ['erroneous', 'next header', 'option', 'incomplete header chain'][code];
-      if (what === undefined) return `${start}, code-#${code}${total}`;
-      return `${start}, ${what} - octet ${u32(bytes, icmp + 4)}${total}`;
-    }
-    case ICMPV6.ECHO_REQUEST:
-    case ICMPV6.ECHO_REPLY: {
-      const start = `ICMP6, echo ${type === ICMPV6.ECHO_REQUEST ? 'request' : 'reply'}`;
-      return has(8) ? `${start}, id ${u16(bytes, icmp + 4)}, seq ${u16(bytes, icmp + 6)}${total}` : start + cut;
-    }
-    case ICMPV6.ROUTER_SOLICITATION:
-      return `ICMP6, router solicitation${total}`;
-    case ICMPV6.ROUTER_ADVERTISEMENT:
-      return `ICMP6, router advertisement${total}`;
-    case ICMPV6.NEIGHBOR_SOLICITATION: {
-      const start = 'ICMP6, neighbor solicitation';
-      return has(24) ? `${start}, who has ${formatIpv6(bytes, icmp + 8)}${total}` : `${start}, who has${cut}`;
-    }
-    case ICMPV6.NEIGHBOR_ADVERTISEMENT: {
-      const start = 'ICMP6, neighbor advertisement';
-      return has(24) ? `${start}, tgt is ${formatIpv6(bytes, icmp + 8)}${total}` : `${start}, tgt is${cut}`;
-    }
-    case ICMPV6.REDIRECT: {
-      if (!has(40)) return `ICMP6, redirect${cut}`;
-      return `ICMP6, redirect, ${formatIpv6(bytes, icmp + 24)} to ${formatIpv6(bytes, icmp + 8)}${total}`;
-    }
-    case ICMPV6.LISTENER_QUERY:
-    case ICMPV6.LISTENER_REPORT:
-    case ICMPV6.LISTENER_DONE:
-    case ICMPV6.LISTENER_REPORT_V2:
-      return multicastListener(bytes, packet, total, cut);
+      return `packet too big, mtu ${u32(bytes, icmp + 4)}`;
+    case ICMPV6.TIME_EXCEEDED:
+      return code === 0 ? `time exceeded in-transit for ${formatIpv6(bytes, quoted + 24)}` : null;
     default:
-      return `ICMP6, unknown icmp6 type (${type})${total}${hexDump(bytes, icmp, end)}`;
+      return null;
   }
 }
 
-/** `2001:db8::1 udp port 53`. get_upperlayer() of print-icmp6.c knows UDP and TCP only. */
+/** `2001:db8::1 udp port 53`. */
 function quotedPort({ original }: IcmpPacket): Wording {
   if (original === null || isMalformed(original) || original.ports === null) return null;
-  const { dst, protocol } = original.ip;
+  const { version, dst, protocol } = original.ip;
+  if (version !== 6) return null;
   if (protocol === PROTOCOL.UDP) return `${dst} udp port ${original.ports.destination}`;
   return protocol === PROTOCOL.TCP ? `${dst} tcp port ${original.ports.destination}` : null;
-}
-
-/** RFC 2710 and RFC 3810 section 5. */
-function multicastListener(bytes: Uint8Array, packet: IcmpPacket, total: string, cut: string): string {
-  const { icmpOffset: icmp, end, type, length } = packet;
-  if (type === ICMPV6.LISTENER_REPORT_V2) {
-    const start = 'ICMP6, multicast listener report v2';
-    return icmp + 8 > end ? start + cut : `${start}, ${u16(bytes, icmp + 6)} group record(s)${total}`;
-  }
-  const names = ['query', 'report', 'done'];
-  const start = `ICMP6, multicast listener ${names[type - ICMPV6.LISTENER_QUERY]}`;
-  if (type === ICMPV6.LISTENER_QUERY && length !== 24) {
-    if (length < 28) return `${start} unknown-version (len ${length}) ${total}`;
-    if (icmp + 28 > end) return `${start} v2${cut}`;
-    const sources = u16(bytes, icmp + 26);
-    let what = sources === 0 ? '' : `, ${sources} source(s)`;
-    if (length < 28 + sources * 16) what = ' [invalid number of sources]';
-    return `${start} v2 [gaddr ${formatIpv6(bytes, icmp + 8)}${what}]${total}`;
-  }
-  if (icmp + 24 > end) return start + total;
-  return `${start}max resp delay: ${u16(bytes, icmp + 4)} addr: ${formatIpv6(bytes, icmp + 8)}${total}`;
-}
-
-/** hex_print() of print-ascii.c: what tcpdump shows of messages that it does not know. */
-function hexDump(bytes: Uint8Array, from: number, end: number): string {
-  let text = '';
-  for (let at = from; at < end; at++) {
-    const index = at - from;
-    if (index % 16 === 0) text += `\n\t0x${index.toString(16).padStart(4, '0')}: `;
-    if (index % 2 === 0) text += ' ';
-    text += bytes[at]!.toString(16).padStart(2, '0');
-  }
-  return text;
 }

@@ -7,6 +7,7 @@ import type { Octets } from './output.ts';
 import type { Sink } from './sink.ts';
 import { recordText } from './record-text.ts';
 import { tcpdumpLine } from './tcpdump-text.ts';
+import { verboseDescriber } from './tcpdump/verbose.ts';
 import { timeStamper, type TimeStampStyle } from './time-stamp.ts';
 
 /** `plain`: tcpdump's line alone; `two-line`: the attribution below it; `oneline`: behind it. */
@@ -24,7 +25,7 @@ export function textSink(options: TextOptions): Sink {
   const separator = options.layout === 'oneline' ? '  ' : '\n\t';
   return {
     printsCount: false,
-    describe: tcpdumpLine,
+    describe: options.verbose ? verboseDescriber() : tcpdumpLine,
     format(event: IcmpEvent, line: Octets): Octets {
       const first = stamp(event.seconds, event.nanoseconds) + line;
       if (options.layout === 'plain' || event.outcome === undefined) return `${first}\n`;

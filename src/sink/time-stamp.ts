@@ -73,7 +73,8 @@ function delta(sincePrevious: boolean): (seconds: number, nanoseconds: number) =
   let reference: { seconds: number; micros: number } | null = null;
   return (seconds, nanoseconds) => {
     const micros = Math.trunc(nanoseconds / 1000);
-    reference ??= { seconds, micros };
+    // tcpdump takes the time 0 for none yet.
+    if (reference === null || (reference.seconds === 0 && reference.micros === 0)) reference = { seconds, micros };
     let difference = (seconds - reference.seconds) * 1e6 + (micros - reference.micros);
     if (sincePrevious) reference = { seconds, micros };
     const sign = difference < 0 ? '-' : ' ';

@@ -1,40 +1,49 @@
 /**
- * The first line against the tcpdump that is installed.
+ * What a comparison with tcpdump (test/parity) cannot see.
  */
 import { expect, test } from 'vitest';
-import { captures, FIXTURES, needs, run, udpicmpWatch } from '../command.ts';
+import { cookedHeader } from '../../src/decode/link.ts';
+import { isMalformed } from '../../src/decode/octets.ts';
+import { decodePacket, findIcmp } from '../../src/decode/packet.ts';
+import { tcpdumpLine } from '../../src/sink/tcpdump-text.ts';
+import { generated } from '../parity/generate.ts';
+import { LINKS } from '../parity/links.ts';
+import { icmpv4Packet, octets } from '../parity/packets.ts';
 
-/** Lines of ICMP, and the hex dumps below them. */
-function icmpLines(text: string): string[] {
-  return text.split('\n').filter((line) => /: .*ICMP6?[ ,]|\[\|icmp6?\]|^\t0x/.test(line));
+/** The line for the packet in bytes[offset, end), or null where it is none of ours. */
+function lineOf(
+  bytes: Uint8Array,
+  [offset, end]: [number, number],
+  linkType: number,
+  name: string | null,
+): string | null {
+  const at = findIcmp(bytes, offset, end, linkType, false);
+  if (at === -1) return null;
+  const packet = decodePacket(bytes, at, end);
+  if (isMalformed(packet)) return null;
+  return tcpdumpLine(bytes, packet, end, cookedHeader(bytes, offset, end, linkType), name);
 }
 
-/**
- * The one deliberate difference: in a replay of LINUX_SLL2 tcpdump prints what the *reading* machine calls
- * the interface index.
- */
-function withoutInterfaceName(line: string): string {
-  return line.replace(/\S+ +(In|Out|B|M|P) +(?=IP6? )/, '$1 ');
-}
-
-function lines(text: string): string[] {
-  return text.trimEnd().split('\n');
-}
-
-test.for(captures())('%s: as tcpdump -nn prints it', (name, context) => {
-  needs(context, 'tcpdump');
-  const theirs = run('tcpdump', ['-nn', '-r', FIXTURES + name]);
-  // tcpdump reads no file with several link types; this reader does.
-  if (theirs.stderr.includes('different from the type of the first interface')) return;
-  const ours = udpicmpWatch(['--plain', '--all-icmp', '-r', FIXTURES + name]);
-  expect(lines(ours.stdout).map(withoutInterfaceName)).toEqual(icmpLines(theirs.stdout).map(withoutInterfaceName));
+test.each([
+  ['eth0', 'eth0  In  IP 172'],
+  ['a-longer-name', 'a-longer-name In  IP 172'],
+  [null, '?     In  IP 172'],
+  ['', '      In  IP 172'],
+  ['e\u001b[1m\n', 'e\\x1b[1m\\x0a In  IP 172'],
+])('the interface name %j that the capture recorded', (name, start) => {
+  const link = LINKS.find(({ name: kind }) => kind.startsWith('SLL2, packet type 0'))!;
+  const bytes = link.frame(icmpv4Packet(8, 0, 1, octets(8)));
+  expect(lineOf(bytes, [0, bytes.length], link.linkType, name)?.slice(0, start.length)).toBe(start);
 });
 
-test.for(['-t', '-tt', '-ttt', '-tttt', '-ttttt'])('%s: as tcpdump prints it', (stamp, context) => {
-  needs(context, 'tcpdump');
-  const file = `${FIXTURES}injected-codes.pcap`;
-  const theirs = run('tcpdump', ['-nn', stamp, '-r', file, 'icmp']);
-  const ours = udpicmpWatch(['--plain', '--all-icmp', stamp, '-r', file]);
-  expect(lines(ours.stdout).length).toBeGreaterThan(10);
-  expect(ours.stdout).toBe(theirs.stdout);
+test('no octet before or behind the packet is looked at', () => {
+  let lines = 0;
+  for (const { data, linkType } of generated()) {
+    const alone = lineOf(data, [0, data.length], linkType, null);
+    const among = Buffer.alloc(data.length + 512, lines % 2 === 0 ? 0xff : 0x01);
+    among.set(data, 256);
+    expect(lineOf(among, [256, 256 + data.length], linkType, null)).toBe(alone);
+    if (alone !== null) lines++;
+  }
+  expect(lines).toBeGreaterThan(50_000);
 });

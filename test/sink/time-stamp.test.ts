@@ -52,11 +52,22 @@ test('the other styles', () => {
   ]);
 });
 
+test('the time 0 is no time to differ from, as in tcpdump', () => {
+  for (const style of [3, 5] as const) {
+    expect(stamps(style, [0, 999], [7, 5000], [8, 6000])).toEqual([
+      ' 00:00:00.000000 ',
+      ' 00:00:00.000000 ',
+      ' 00:00:01.000001 ',
+    ]);
+  }
+});
+
 test('a difference has no rounding error, however far the two are apart', () => {
   const second = fc.integer({ min: -(2 ** 32), max: 2 ** 32 });
   const nanosecond = fc.nat(999_999_999);
   fc.assert(
     fc.property(second, nanosecond, second, nanosecond, (seconds, nanoseconds, seconds2, nanoseconds2) => {
+      fc.pre(seconds !== 0 || nanoseconds >= 1000);
       const micros = (s: number, ns: number): bigint => BigInt(s) * 1_000_000n + BigInt(Math.trunc(ns / 1000));
       const difference = micros(seconds2, nanoseconds2) - micros(seconds, nanoseconds);
       const absolute = difference < 0n ? -difference : difference;
