@@ -6,7 +6,7 @@ import type { HostAttribution } from '../correlate/attribute.ts';
 import { MAX_SENT, type ErringFlow } from '../correlate/incidents.ts';
 import type { EventPipeline } from '../event-pipeline.ts';
 import type { UdpTuple } from '../host/udp-tuple.ts';
-import { captureFilter, followFilter } from '../source/capture-filter.ts';
+import { captureFilters, followFilter } from '../source/capture-filter.ts';
 import { ANY_DEVICE } from '../source/capture-protocol.ts';
 import { CaptureError, LiveCapture, type CaptureNotice } from '../source/live.ts';
 import { counted } from '../sink/numbers.ts';
@@ -48,7 +48,7 @@ export class Live implements Run {
     this.#stop = stopped;
     this.#yardstick = new Yardstick(pipeline.counts.errorsAddressedHere, whyNoYardstick(options));
     this.#capture = new LiveCapture(
-      { device, bufferKib, filter: captureFilter(allIcmp, expression), signal: stopped.signal },
+      { device, bufferKib, filters: captureFilters(device, allIcmp, expression), signal: stopped.signal },
       {
         beforeChunk: () => pipeline.beginChunk(),
         packet: (cursor) => pipeline.packet(cursor),

@@ -7,7 +7,7 @@ import { isMalformed, u16, u32 } from '../decode/octets.ts';
 import { decodePacket, findIcmp, hasRightChecksum, type IcmpPacket } from '../decode/packet.ts';
 import { UDP_HEADER } from '../decode/original-datagram.ts';
 import type { PacketCursor } from '../savefile/packet.ts';
-import { captureFilter } from '../source/capture-filter.ts';
+import { captureFilters } from '../source/capture-filter.ts';
 import { ANY_DEVICE } from '../source/capture-protocol.ts';
 import { CaptureError, LiveCapture } from '../source/live.ts';
 import { monotonicOf } from './clock.ts';
@@ -45,7 +45,12 @@ export class IcmpEar {
         resolve(`it took longer than ${OPEN_WITHIN_MS / 1000} s to open`);
       }, OPEN_WITHIN_MS);
       const capture = new LiveCapture(
-        { device: ANY_DEVICE, filter: captureFilter(false, ''), bufferKib: BUFFER_KIB, signal: this.#stop.signal },
+        {
+          device: ANY_DEVICE,
+          filters: captureFilters(ANY_DEVICE, false, ''),
+          bufferKib: BUFFER_KIB,
+          signal: this.#stop.signal,
+        },
         {
           beforeChunk: () => {},
           packet: (cursor) => this.#packet(cursor),

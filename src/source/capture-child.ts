@@ -251,12 +251,22 @@ class Capture {
 
   /** Throws libpcap's message where the device cannot be opened. */
   open(): void {
-    const { device, filter, bufferKib } = this.#request;
-    const word = this.#device.open(device, filter, bufferKib);
+    const word = this.#openWith(this.#request.filters);
     this.#open = this.#device.cap;
     this.#linkType = linkTypeValue(word);
     this.#newSection();
     report({ kind: 'opened', linkType: word, snaplen: SNAPLEN, stock: this.#open.stats === undefined });
+  }
+
+  /** With the first of the filters that libpcap takes. An object that was refused may be opened again only if cap is patched. */
+  #openWith([filter, ...others]: readonly string[]): string {
+    const { device, bufferKib } = this.#request;
+    try {
+      return this.#device.open(device, filter!, bufferKib);
+    } catch (error) {
+      if (others.length === 0 || this.#device.cap.stats === undefined) throw error;
+      return this.#openWith(others);
+    }
   }
 
   /** What stands unread in the last one's buffer is lost with it, so these packets are not all; but no packet comes twice. */

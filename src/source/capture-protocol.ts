@@ -7,8 +7,8 @@ export type CaptureRequest =
   | {
       list: false;
       device: string;
-      /** A pcap-filter expression. */
-      filter: string;
+      /** pcap-filter expressions: the first of them that libpcap takes for the device. */
+      filters: readonly string[];
       /** The capture buffer. */
       bufferKib: number;
     }

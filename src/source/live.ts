@@ -23,8 +23,8 @@ export class CaptureError extends Error {
 
 export interface LiveOptions {
   device: string;
-  /** A pcap-filter expression. */
-  filter: string;
+  /** pcap-filter expressions: the first of them that libpcap takes for the device. */
+  filters: readonly string[];
   /** The kernel's capture buffer. */
   bufferKib: number;
   /** Ends the capture. */
@@ -133,8 +133,8 @@ export class LiveCapture {
 
   /** Runs one capture process until it ends, and says how it ended. */
   async #runProcess(restart: Restart | null): Promise<string> {
-    const { device, filter, bufferKib, signal } = this.#options;
-    const child = startProcess({ list: false, device, filter, bufferKib });
+    const { device, filters, bufferKib, signal } = this.#options;
+    const child = startProcess({ list: false, device, filters, bufferKib });
     const exit = exitOf(child);
     this.#child = child;
     if (this.#order.follow !== null) this.#sendOrder();

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { captureFilter, followFilter } from '../../src/source/capture-filter.ts';
+import { captureFilters, followFilter } from '../../src/source/capture-filter.ts';
 import { tsharkTable } from '../savefile/judges.ts';
 import { delay, eventually, Lab, PYTHON, type LabProcess, type Namespace } from './network.ts';
 import { describeLab, filtersOf, portsIn } from './watch.ts';
@@ -38,7 +38,12 @@ describeLab('the capture process', () => {
 
   /** Starts it with its stream into a file, and resolves when it captures. */
   async function start(device: string): Promise<LabProcess> {
-    const request = JSON.stringify({ list: false, device, filter: captureFilter(false, ''), bufferKib: 4096 });
+    const request = JSON.stringify({
+      list: false,
+      device,
+      filters: captureFilters(device, false, ''),
+      bufferKib: 4096,
+    });
     const shell = 'file=$1; shift; exec "$@" > "$file"';
     const child = lab.spawn(client, ['sh', '-c', shell, 'sh', file(), process.execPath, CHILD, request]);
     await child.waitFor(/"opened"/, 'stderr');

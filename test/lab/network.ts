@@ -643,10 +643,13 @@ export class Lab {
     return this.run(ns, argv, { input, timeout: 300_000 }).stdout;
   }
 
-  /** Sends one IP packet as it is, but for the checksums, which are filled in, to the neighbour of that MAC address. */
-  sendPacket(ns: Namespace, device: string, mac: string, packet: Uint8Array): void {
+  /**
+   * Sends one IP packet as it is, but for the checksums, which are filled in, to the neighbour of that MAC address.
+   * @param tags VLAN tags before it, hexadecimal
+   */
+  sendPacket(ns: Namespace, device: string, mac: string, packet: Uint8Array, tags = ''): void {
     const hex = Buffer.from(packet).toString('hex');
-    this.run(ns, [PYTHON, '-B', join(import.meta.dirname, 'send_packet.py'), device, mac, hex]);
+    this.run(ns, [PYTHON, '-B', join(import.meta.dirname, 'send_packet.py'), device, mac, hex, tags]);
   }
 
   /** Kills every process of the lab and removes its namespaces. */

@@ -1,4 +1,7 @@
-"""Sends one IP packet below the kernel's own IP, which would refuse some: send_packet.py DEVICE MAC HEX.
+"""Sends one IP packet below the kernel's own IP, which would refuse some: send_packet.py DEVICE MAC HEX [TAGS].
+
+TAGS, hexadecimal, are VLAN tags before it, each of a TPID and a TCI; they stand in the frame as a device sends it that
+leaves tagging to software.
 
 Checksums are filled in: that of an IPv4 header, of UDP, TCP or ICMP directly behind it, and in IPv6 that of a UDP
 header which ends the packet after its extension headers.
@@ -11,6 +14,7 @@ import sys
 from internet import ICMP, TCP, UDP, checksum
 
 device, mac, packet = sys.argv[1], sys.argv[2], bytearray.fromhex(sys.argv[3])
+tags = bytes.fromhex(sys.argv[4]) if len(sys.argv) > 4 else b""
 
 
 def put(offset, value):
@@ -55,4 +59,6 @@ else:
     fill_v6()
 protocol = 0x0800 if v4 else 0x86DD
 raw = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(protocol))
-raw.sendto(bytes(packet), (device, protocol, 0, 0, bytes.fromhex(mac.replace(":", ""))))
+frame = tags + struct.pack("!H", protocol) + packet
+announced = struct.unpack_from("!H", frame)[0]
+raw.sendto(frame[2:], (device, announced, 0, 0, bytes.fromhex(mac.replace(":", ""))))
