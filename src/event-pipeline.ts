@@ -20,10 +20,11 @@ import {
   savedJsonOfEntry,
 } from './correlate/saved-lines.ts';
 import { errnoFor } from './correlate/verdict.ts';
+import { decodeExtensions } from './decode/icmp-extension.ts';
 import { icmpv4Name } from './decode/icmpv4.ts';
 import { icmpv6Name } from './decode/icmpv6.ts';
 import { PROTOCOL } from './decode/ip.ts';
-import { cookedHeader, isSupportedLinkType } from './decode/link.ts';
+import { isSupportedLinkType, linkHeader } from './decode/link.ts';
 import { isMalformed, u16 } from './decode/octets.ts';
 import { hasPorts, UDP_HEADER, type OriginalDatagram } from './decode/original-datagram.ts';
 import { decodeDatagram, decodePacket, findIcmp, findUdp, hasRightChecksum, type IcmpPacket } from './decode/packet.ts';
@@ -51,6 +52,9 @@ const PROTOCOL_NAMES = new Map<number, string>([
   [PROTOCOL.UDPLITE, 'udplite'],
 ]);
 
+/** Link types that are told apart among those that are not decoded: a damaged file may claim thousands. */
+const MAX_UNSUPPORTED = 16;
+
 /** How an event is to be read that nothing is known of beyond its packet. */
 export interface PipelineOptions {
   sink: Sink;
@@ -66,6 +70,8 @@ export interface PipelineOptions {
   usesComments: boolean;
   /** Called for the first of those comments that is not believed. */
   onNotBelieved: (why: string) => void;
+  /** Called for the first packet of each link type that is not decoded. */
+  onUnsupported: (linkType: number) => void;
   /** Null: there are none to be told of. */
   incidents: Incidents | null;
   /** Where the packets that are shown are saved too. */
@@ -91,8 +97,9 @@ export interface PipelineCounts {
   errorsAddressedHere: ErrorsBetween;
   /** ICMP whose headers could not be decoded. */
   malformed: number;
-  /** Packets of link types that are not decoded, by link type. */
+  /** Packets of link types that are not decoded, by link type; and of those beyond the first `MAX_UNSUPPORTED`. */
   unsupported: Map<number, number>;
+  unsupportedOthers: number;
   /** Events printed without a look-up since too many waited. */
   notLookedUp: number;
   /** Comments, of those that `-w` writes, that contradict their packet or are not as they were written. */
@@ -147,6 +154,7 @@ export class EventPipeline {
     errorsAddressedHere: new ErrorsBetween(),
     malformed: 0,
     unsupported: new Map(),
+    unsupportedOthers: 0,
     notLookedUp: 0,
     notBelieved: 0,
   };
@@ -184,8 +192,7 @@ export class EventPipeline {
       this.#ifaceSupported = isSupportedLinkType(iface.linkType);
     }
     if (!this.#ifaceSupported) {
-      const { unsupported } = this.counts;
-      unsupported.set(iface.linkType, (unsupported.get(iface.linkType) ?? 0) + 1);
+      this.#countUnsupported(iface.linkType);
       return;
     }
     const end = offset + cursor.caplen;
@@ -200,6 +207,17 @@ export class EventPipeline {
       return;
     }
     this.#icmp(cursor, packet);
+  }
+
+  #countUnsupported(linkType: number): void {
+    const { unsupported } = this.counts;
+    const known = unsupported.get(linkType);
+    if (known === undefined && unsupported.size === MAX_UNSUPPORTED) {
+      this.counts.unsupportedOthers++;
+      return;
+    }
+    unsupported.set(linkType, (known ?? 0) + 1);
+    if (known === undefined) this.#options.onUnsupported(linkType);
   }
 
   /** A journal entry of a savefile: one of ours says that an incident became quiet. */
@@ -357,13 +375,9 @@ export class EventPipeline {
     }
     if (!quotesUdp && !allIcmp) return;
 
-    const description = sink.describe(
-      bytes,
-      packet,
-      offset + cursor.len,
-      cookedHeader(bytes, offset, offset + cursor.caplen, iface.linkType),
-      iface.name,
-    );
+    const wireEnd = offset + cursor.len;
+    const link = linkHeader(bytes, offset, packet.ipOffset, iface.linkType, wireEnd);
+    const description = sink.describe(bytes, packet, link === null ? wireEnd : link.wireEnd, link, iface.name);
     const { ip, type, code } = packet;
     const event: IcmpEvent = {
       seconds: cursor.seconds,
@@ -384,6 +398,10 @@ export class EventPipeline {
     };
     if (interfaces !== null) event.interfaces = interfaces;
     if (original !== null) event.flow = flowOf(original);
+    const extensions = decodeExtensions(bytes, packet);
+    if (extensions !== null && !isMalformed(extensions) && extensions.objects.length > 0) {
+      event.extensions = extensions.objects;
+    }
     const saved = this.#copy(cursor);
     const whyNot = usesComments && cursor.comments.length > 0 ? this.#restore(event, cursor.comments) : '';
     if (whyNot === null) {

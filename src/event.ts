@@ -5,6 +5,8 @@
  * Absent means "does not apply"; null means "could not be found out".
  */
 
+import type { IcmpExtension } from './decode/icmp-extension.ts';
+
 /**
  * `in`: addressed to this host; `out`: sent by it; `forward`: passing through; null: not known (replay). Its other network
  * namespaces are this host too, where they are looked up.
@@ -124,6 +126,8 @@ export interface IcmpEvent extends TimeStamp {
   icmp: IcmpSummary;
   /** Absent where the message quotes nothing. */
   flow?: Flow;
+  /** What the sender of the message said behind the quote (RFC 4884); absent where that is nothing. */
+  extensions?: IcmpExtension[];
   /** The symbolic name the kernel maps type and code to; null where it maps to none; absent where no UDP is quoted. */
   errno?: string | null;
   outcome?: Outcome;

@@ -79,6 +79,7 @@ class Bench {
       isLive: true,
       usesComments: false,
       onNotBelieved: (why) => expect.fail(why),
+      onUnsupported: () => {},
       incidents: null,
       writer: null,
       sink: {
@@ -340,6 +341,17 @@ test('what has no ICMP header, or not all of it, is for --all-icmp', () => {
       [null, null, 'later-fragment', undefined],
     ]);
   }
+});
+
+test('a link type that is not decoded is said once; of thousands, the first few', () => {
+  const said: number[] = [];
+  const bench = new Bench({ onUnsupported: (linkType) => said.push(linkType) });
+  for (let round = 0; round < 2; round++) {
+    for (let linkType = 1000; linkType < 1100; linkType++) bench.packet(portUnreachable(1), linkType);
+  }
+  expect(said).toEqual(Array.from({ length: 16 }, (_, index) => 1000 + index));
+  const { unsupported, unsupportedOthers } = bench.pipeline.counts;
+  expect([unsupported.size, unsupported.get(1000), unsupportedOthers]).toEqual([16, 2, 168]);
 });
 
 test('errors that quote no UDP are for --all-icmp', () => {

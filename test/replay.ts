@@ -69,6 +69,7 @@ export function replay(capture: Uint8Array, options: ReplayOptions = {}): Replay
     isLive: false,
     usesComments: true,
     onNotBelieved: (why) => notBelieved.push(why),
+    onUnsupported: () => {},
     incidents,
     writer: save === undefined ? null : writer,
     selection: NOTHING_SELECTED,

@@ -4,7 +4,7 @@
 import { hostname } from 'node:os';
 import type { HostAttribution } from '../correlate/attribute.ts';
 import { Incidents } from '../correlate/incidents.ts';
-import { linkTypeName } from '../decode/link.ts';
+import { linkTypeName } from '../decode/link-type-names.ts';
 import { EventPipeline, type PipelineOptions } from '../event-pipeline.ts';
 import type { Selection } from '../selection.ts';
 import { incidentTable } from '../sink/incident-table.ts';
@@ -93,6 +93,7 @@ export async function watch(options: WatchOptions): Promise<number> {
     // --sockets says otherwise, and --no-sockets that nothing is to be said.
     usesComments: !isLive && options.sockets === true,
     onNotBelieved: (why) => say(`a comment in ${options.read} is not believed: ${why}`),
+    onUnsupported: (linkType) => say(`link type ${linkTypeName(linkType)} is not decoded: its packets are not read`),
     incidents,
     writer,
     sink: sinkFor(options),
@@ -206,7 +207,7 @@ function sinkFor({ format, timeStamp, verbose }: WatchOptions): Sink {
 
 /** The part of the summary that replay and live share. */
 function eventSummary(pipeline: EventPipeline): string[] {
-  const { shown, attributed, malformed, unsupported, notLookedUp, notBelieved } = pipeline.counts;
+  const { shown, attributed, malformed, unsupported, unsupportedOthers, notLookedUp, notBelieved } = pipeline.counts;
   const lines = [`${counted(shown, 'event')} shown, ${grouped(attributed)} attributed to a socket`];
   if (notLookedUp > 0) lines.push(`${counted(notLookedUp, 'event')} not looked up: too many at once`);
   if (notBelieved > 0) lines.push(`${counted(notBelieved, 'comment')} not believed`);
@@ -214,7 +215,8 @@ function eventSummary(pipeline: EventPipeline): string[] {
   if (forgotten > 0) lines.push(`${counted(forgotten, 'time')} a flow was forgotten: its count starts again at 1`);
   if (malformed > 0) lines.push(`${counted(malformed, 'ICMP packet')} too short or contradictory to be decoded`);
   for (const [linkType, packets] of unsupported) {
-    lines.push(`${counted(packets, 'packet')} not read: ${linkTypeName(linkType)} is not a link type that is decoded`);
+    lines.push(`${counted(packets, 'packet')} not read: link type ${linkTypeName(linkType)} is not decoded`);
   }
+  if (unsupportedOthers > 0) lines.push(`${counted(unsupportedOthers, 'packet')} not read, of still other link types`);
   return lines;
 }

@@ -7,6 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { isIPv4, isIPv6 } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import type { Ajv2020, ValidateFunction } from 'ajv/dist/2020.js';
 import type { Flow, IcmpEvent, IncidentRecord, NatTuple, TimeStamp } from '../event.ts';
 import { COMMENT_MORE, COMMENT_START, JOURNAL_FIELD } from '../sink/saved-packets.ts';
@@ -45,8 +46,10 @@ export function savedJsonOfEntry(entry: string): string | null {
 export function restoreEvent(event: IcmpEvent, json: string): void {
   const saved = parse(json);
   if ('event' in saved) throw new NotBelieved('it is about an incident, and the packet is an ICMP message');
-  const { icmp, flow, errno } = saved;
-  if (!isSame(icmp, event.icmp) || !isSame(flow, event.flow)) throw new NotBelieved('it is about another packet');
+  const { icmp, flow, extensions, errno } = saved;
+  const isAboutIt =
+    isSame(icmp, event.icmp) && isSame(flow, event.flow) && isDeepStrictEqual(extensions, event.extensions);
+  if (!isAboutIt) throw new NotBelieved('it is about another packet');
   const isUdp = flow?.protocol === 'udp';
   // What quotes a datagram has both.
   if (isUdp && errno !== errnoFor(icmp.version, icmp.type!, icmp.code!).errno) {

@@ -1,5 +1,5 @@
 /**
- * Link layers: where does the IP header start?
+ * Link layers: where does the IP header start, and what stands before it?
  *
  * LINKTYPE_ values and header layouts: https://www.tcpdump.org/linktypes.html
  */
@@ -8,26 +8,60 @@ import { u16, u32 } from './octets.ts';
 export const LINKTYPE = {
   NULL: 0,
   ETHERNET: 1,
+  PPP: 9,
+  PPP_HDLC: 50,
+  PPP_ETHER: 51,
   RAW: 101,
+  C_HDLC: 104,
   LOOP: 108,
   LINUX_SLL: 113,
+  PPP_PPPD: 166,
   IPV4: 228,
   IPV6: 229,
   LINUX_SLL2: 276,
 } as const;
 
-/** DLT_RAW's value in files that BSDs and old libpcaps wrote. */
-const DLT_RAW_VALUES: ReadonlySet<number> = new Set([12, 14]);
-
-const LINKTYPE_NAMES = new Map<number, string>(Object.entries(LINKTYPE).map(([name, value]) => [value, name]));
+/** DLT_RAW's value in files that BSDs and old libpcaps wrote is 12 or 14. */
+const SUPPORTED: ReadonlySet<number> = new Set([...Object.values(LINKTYPE), 12, 14]);
 
 export const ETHERTYPE_IPV4 = 0x0800;
-export const ETHERTYPE_IPV6 = 0x86dd;
-export const ETHERTYPE_VLAN = 0x8100;
-const ETHERTYPE_QINQ = 0x88a8;
-/** Before IEEE 802.1ad. */
-const ETHERTYPE_OLD_QINQ = 0x9100;
-const ETHERTYPE_OTHER_QINQ = 0x9200;
+const ETHERTYPE_IPV6 = 0x86dd;
+const ETHERTYPE_PPPOE_SESSION = 0x8864;
+
+/** IEEE 802.1Q, 802.1ad, and what was there before it. */
+export const VLAN_TAGS: readonly number[] = [0x8100, 0x88a8, 0x9100, 0x9200];
+
+/** One of VLAN_TAGS, without looking through a list: most captures on trunks consist of such packets. */
+function isVlanTag(etherType: number): boolean {
+  return etherType === 0x8100 || etherType === 0x88a8 || etherType === 0x9100 || etherType === 0x9200;
+}
+
+/** RFC 2516, and the numbers that were in use before it. A session's data come under any of them. */
+const PPPOE: ReadonlySet<number> = new Set([ETHERTYPE_PPPOE_SESSION, 0x8863, 0x3c12, 0x3c13]);
+
+/** tcpdump's names of what may follow a tag: ethertype_values of print-ether.c. */
+const ETHERTYPE_NAMES = new Map<number, string>([
+  [ETHERTYPE_IPV4, 'IPv4'],
+  [ETHERTYPE_IPV6, 'IPv6'],
+  [0x8100, '802.1Q'],
+  [0x88a8, '802.1Q-QinQ'],
+  [0x9100, '802.1Q-9100'],
+  [0x9200, '802.1Q-9200'],
+  [0x8863, 'PPPoE D'],
+  [ETHERTYPE_PPPOE_SESSION, 'PPPoE S'],
+]);
+
+/** IANA "PPP DLL Protocol Numbers"; some write the EtherType instead. */
+const PPP_IPV4 = 0x21;
+const PPP_IPV6 = 0x57;
+
+const PPP_ADDRESS = 0xff;
+const PPP_CONTROL = 0x03;
+/** Cisco HDLC's addresses, unicast and broadcast, where PPP_HDLC may have them too. */
+const CHDLC_UNICAST = 0x0f;
+const CHDLC_BROADCAST = 0x8f;
+
+const PPPOE_HEADER = 6;
 
 /** AF_INET6 as the BSDs and macOS number it in the NULL header; AF_INET is 2 everywhere. */
 const AF_INET = 2;
@@ -35,12 +69,7 @@ const AF_INET6_VALUES: ReadonlySet<number> = new Set([10, 24, 28, 30]);
 
 /** Whether packets of this link type can be decoded at all. */
 export function isSupportedLinkType(linkType: number): boolean {
-  return LINKTYPE_NAMES.has(linkType) || DLT_RAW_VALUES.has(linkType);
-}
-
-/** `ETHERNET`, or `LINKTYPE 147` where it has no name here. */
-export function linkTypeName(linkType: number): string {
-  return LINKTYPE_NAMES.get(linkType) ?? `LINKTYPE ${linkType}`;
+  return SUPPORTED.has(linkType);
 }
 
 /**
@@ -51,18 +80,26 @@ export function linkTypeName(linkType: number): string {
 export function ipOffset(bytes: Uint8Array, offset: number, end: number, linkType: number): number {
   switch (linkType) {
     case LINKTYPE.ETHERNET:
-      return offset + 14 <= end ? behindEtherType(bytes, offset + 12, end) : -1;
+      return offset + 14 <= end ? behindEtherType(bytes, u16(bytes, offset + 12), offset + 14, end) : -1;
     case LINKTYPE.LINUX_SLL:
-      return offset + 16 <= end ? behindEtherType(bytes, offset + 14, end) : -1;
+      return offset + 16 <= end ? behindEtherType(bytes, u16(bytes, offset + 14), offset + 16, end) : -1;
     case LINKTYPE.LINUX_SLL2:
       // The protocol comes first, the payload 20 octets on.
-      if (offset + 20 > end) return -1;
-      return behindProtocol(bytes, u16(bytes, offset), offset + 20, end);
+      return offset + 20 <= end ? behindEtherType(bytes, u16(bytes, offset), offset + 20, end) : -1;
     case LINKTYPE.NULL:
     case LINKTYPE.LOOP:
       return behindAddressFamily(bytes, offset, end);
+    case LINKTYPE.PPP:
+    case LINKTYPE.PPP_PPPD:
+      return behindPpp(bytes, offset, end);
+    case LINKTYPE.PPP_HDLC:
+      return behindPppHdlc(bytes, offset, end);
+    case LINKTYPE.PPP_ETHER:
+      return behindPppoe(bytes, offset, end);
+    case LINKTYPE.C_HDLC:
+      return behindChdlc(bytes, offset, end);
     default: {
-      // LINKTYPE_RAW, _IPV4, _IPV6: the version nibble alone tells.
+      // LINKTYPE_RAW: the version nibble alone tells, and of LINKTYPE_IPV4 and _IPV6 tcpdump believes it too.
       const four = withVersion(bytes, offset, end, 4);
       return four !== -1 ? four : withVersion(bytes, offset, end, 6);
     }
@@ -73,30 +110,95 @@ function withVersion(bytes: Uint8Array, at: number, end: number, version: 4 | 6)
   return at < end && bytes[at]! >> 4 === version ? at : -1;
 }
 
-function behindEtherType(bytes: Uint8Array, at: number, end: number): number {
-  return behindProtocol(bytes, u16(bytes, at), at + 2, end);
+/** `payload` is where the header of `etherType` starts. */
+function behindEtherType(bytes: Uint8Array, etherType: number, payload: number, end: number): number {
+  switch (etherType) {
+    case ETHERTYPE_IPV4:
+      return withVersion(bytes, payload, end, 4);
+    case ETHERTYPE_IPV6:
+      return withVersion(bytes, payload, end, 6);
+    default:
+      return behindEncapsulation(bytes, etherType, payload, end);
+  }
 }
 
-/** `payload` is where the header of `etherType` starts; VLAN tags (IEEE 802.1Q) are looked through. */
-function behindProtocol(bytes: Uint8Array, etherType: number, payload: number, end: number): number {
-  for (;;) {
-    switch (etherType) {
-      case ETHERTYPE_IPV4:
-        return withVersion(bytes, payload, end, 4);
-      case ETHERTYPE_IPV6:
-        return withVersion(bytes, payload, end, 6);
-      case ETHERTYPE_VLAN:
-      case ETHERTYPE_QINQ:
-      case ETHERTYPE_OLD_QINQ:
-      case ETHERTYPE_OTHER_QINQ:
-        if (payload + 4 > end) return -1;
-        etherType = u16(bytes, payload + 2);
-        payload += 4;
-        break;
-      default:
-        return -1;
-    }
+/**
+ * VLAN tags (IEEE 802.1Q) are looked through, however many there are, and PPPoE sessions.
+ *
+ *  | priority, VLAN ID |   EtherType   |  what it announces ...
+ */
+function behindEncapsulation(bytes: Uint8Array, etherType: number, payload: number, end: number): number {
+  while (isVlanTag(etherType)) {
+    if (payload + 4 > end) return -1;
+    etherType = u16(bytes, payload + 2);
+    payload += 4;
   }
+  if (etherType === ETHERTYPE_IPV4) return withVersion(bytes, payload, end, 4);
+  if (etherType === ETHERTYPE_IPV6) return withVersion(bytes, payload, end, 6);
+  return PPPOE.has(etherType) ? behindPppoe(bytes, payload, end) : -1;
+}
+
+/**
+ * RFC 2516 section 4. The code of a session's data is 0.
+ *
+ *  |  VER  | TYPE  |     CODE      |          SESSION_ID           |
+ *  |            LENGTH             |  PPP ...
+ */
+function behindPppoe(bytes: Uint8Array, at: number, end: number): number {
+  if (at + PPPOE_HEADER > end || bytes[at + 1] !== 0) return -1;
+  return behindPpp(bytes, at + PPPOE_HEADER, end);
+}
+
+/**
+ * RFC 1661 section 2 and RFC 1662 section 3.1. Address and control are often left out, and the protocol is one octet
+ * where that is odd. pppd has the direction in place of the address.
+ *
+ *  |  Address ff   |  Control 03   |   Protocol (1 or 2 octets)    |
+ */
+function behindPpp(bytes: Uint8Array, at: number, end: number): number {
+  if (at + 2 > end) return -1;
+  if (bytes[at + 1] === PPP_CONTROL && (bytes[at] === PPP_ADDRESS || bytes[at]! <= 1)) at += 2;
+  if (at + 2 > end) return -1;
+  return bytes[at]! % 2 === 1
+    ? behindPppProtocol(bytes, bytes[at]!, at + 1, end)
+    : behindPppProtocol(bytes, u16(bytes, at), at + 2, end);
+}
+
+function behindPppProtocol(bytes: Uint8Array, protocol: number, payload: number, end: number): number {
+  switch (protocol) {
+    case PPP_IPV4:
+    case ETHERTYPE_IPV4:
+      return withVersion(bytes, payload, end, 4);
+    case PPP_IPV6:
+    case ETHERTYPE_IPV6:
+      return withVersion(bytes, payload, end, 6);
+    default:
+      return -1;
+  }
+}
+
+/** Nothing is left out here: RFC 1662, or Cisco's framing (RFC 1547 section 4.3.1). */
+function behindPppHdlc(bytes: Uint8Array, at: number, end: number): number {
+  if (at + 4 > end) return -1;
+  switch (bytes[at]) {
+    case PPP_ADDRESS:
+      return behindPppProtocol(bytes, u16(bytes, at + 2), at + 4, end);
+    case CHDLC_UNICAST:
+    case CHDLC_BROADCAST:
+      return behindChdlc(bytes, at, end);
+    default:
+      return -1;
+  }
+}
+
+/**
+ *  |    Address    |    Control    |           EtherType           |
+ */
+function behindChdlc(bytes: Uint8Array, at: number, end: number): number {
+  if (at + 4 > end) return -1;
+  const etherType = u16(bytes, at + 2);
+  if (etherType === ETHERTYPE_IPV4) return withVersion(bytes, at + 4, end, 4);
+  return etherType === ETHERTYPE_IPV6 ? withVersion(bytes, at + 4, end, 6) : -1;
 }
 
 /** The family is in the byte order of the machine that captured (NULL) or of the network (LOOP, by the book). */
@@ -114,38 +216,104 @@ function swap32(value: number): number {
   return ((value << 24) | ((value & 0xff00) << 8) | ((value >>> 8) & 0xff00) | (value >>> 24)) >>> 0;
 }
 
-/** What the kernel said of a cooked packet: sll_pkttype, `in` or `out`; null on other link types. */
-export interface CookedHeader {
-  /** PACKET_HOST 0, _BROADCAST 1, _MULTICAST 2, _OTHERHOST 3, _OUTGOING 4 */
+/** What is to be said of the headers before IP's. */
+export interface LinkHeader {
+  /** sll_pkttype: PACKET_HOST 0, _BROADCAST 1, _MULTICAST 2, _OTHERHOST 3, _OUTGOING 4; 0 on other link types. */
   packetType: number;
-  /** The interface index at capture time; null in LINUX_SLL, which has none. */
+  /** LINUX_SLL2's interface index at capture time; null on other link types. */
   interfaceIndex: number | null;
-  /** The EtherTypes behind VLAN tags (IEEE 802.1Q), from the outermost on. */
-  tagged: readonly number[];
+  /** tcpdump's words for what stands between the link-layer header and IP's; mostly empty. */
+  encapsulation: string;
+  /** Where the packet would end, had all of it been captured. */
+  wireEnd: number;
 }
 
-/** The fixed part of a LINUX_SLL or LINUX_SLL2 header, or null on other link types or where it is cut short. */
-export function cookedHeader(bytes: Uint8Array, offset: number, end: number, linkType: number): CookedHeader | null {
-  if (linkType === LINKTYPE.LINUX_SLL && offset + 16 <= end) {
-    const tagged = behindTags(bytes, u16(bytes, offset + 14), offset + 16, end);
-    return { packetType: u16(bytes, offset), interfaceIndex: null, tagged };
+/**
+ * The headers before the IP header that `ipOffset` found at `ipAt` in bytes[offset, …), or null where tcpdump says nothing
+ * of them.
+ * @param wireEnd where the packet would end, had all of it been captured
+ */
+export function linkHeader(
+  bytes: Uint8Array,
+  offset: number,
+  ipAt: number,
+  linkType: number,
+  wireEnd: number,
+): LinkHeader | null {
+  switch (linkType) {
+    case LINKTYPE.ETHERNET: {
+      if (ipAt === offset + 14) return null;
+      const header = headerWithout(wireEnd);
+      describeEncapsulation(header, bytes, u16(bytes, offset + 12), offset + 14, false);
+      return header;
+    }
+    case LINKTYPE.LINUX_SLL: {
+      if (ipAt === offset + 16) return null;
+      const header = headerWithout(wireEnd);
+      describeEncapsulation(header, bytes, u16(bytes, offset + 14), offset + 16, true);
+      return header;
+    }
+    case LINKTYPE.LINUX_SLL2: {
+      const header = headerWithout(wireEnd);
+      header.packetType = bytes[offset + 10]!;
+      header.interfaceIndex = u32(bytes, offset + 4);
+      if (ipAt !== offset + 20) describeEncapsulation(header, bytes, u16(bytes, offset), offset + 20, true);
+      return header;
+    }
+    case LINKTYPE.PPP_HDLC: {
+      if (bytes[offset] !== PPP_ADDRESS) return null;
+      return { ...headerWithout(wireEnd), encapsulation: `${pppProtocolName(u16(bytes, offset + 2))}: ` };
+    }
+    case LINKTYPE.PPP_ETHER: {
+      const header = headerWithout(wireEnd);
+      describePppoe(header, bytes, offset);
+      return header;
+    }
+    default:
+      return null;
   }
-  if (linkType === LINKTYPE.LINUX_SLL2 && offset + 20 <= end) {
-    const tagged = behindTags(bytes, u16(bytes, offset), offset + 20, end);
-    return { packetType: bytes[offset + 10]!, interfaceIndex: u32(bytes, offset + 4), tagged };
-  }
-  return null;
 }
 
-const UNTAGGED: readonly number[] = [];
+/** Of which nothing is said yet. */
+function headerWithout(wireEnd: number): LinkHeader {
+  return { packetType: 0, interfaceIndex: null, encapsulation: '', wireEnd };
+}
 
-function behindTags(bytes: Uint8Array, etherType: number, payload: number, end: number): readonly number[] {
-  if (etherType !== ETHERTYPE_VLAN) return UNTAGGED;
-  const types: number[] = [];
-  while (etherType === ETHERTYPE_VLAN && payload + 4 <= end) {
+/** Of VLAN tags tcpdump says nothing on Ethernet, and on the cooked link types what they announce. */
+function describeEncapsulation(
+  header: LinkHeader,
+  bytes: Uint8Array,
+  etherType: number,
+  payload: number,
+  namesTypes: boolean,
+): void {
+  while (isVlanTag(etherType)) {
     etherType = u16(bytes, payload + 2);
-    types.push(etherType);
     payload += 4;
+    if (namesTypes) header.encapsulation += `ethertype ${ETHERTYPE_NAMES.get(etherType) ?? 'Unknown'}, `;
   }
-  return types;
+  if (PPPOE.has(etherType)) describePppoe(header, bytes, payload);
+}
+
+/** pppoe_print() of print-pppoe.c. Its length counts, not what Ethernet pads the frame with. */
+function describePppoe(header: LinkHeader, bytes: Uint8Array, at: number): void {
+  const version = bytes[at]! >> 4;
+  const type = bytes[at]! & 0x0f;
+  const session = u16(bytes, at + 2);
+  const length = u16(bytes, at + 4);
+  const there = header.wireEnd - at - PPPOE_HEADER;
+  let text = '';
+  if (version !== 1) text += ` [ver ${version}]`;
+  if (type !== 1) text += ` [type ${type}]`;
+  text += 'PPPoE ';
+  if (length > there) text += ` [len ${length} > ${there}!]`;
+  if (session !== 0) text += ` [ses 0x${session.toString(16)}]`;
+  header.encapsulation += `${text} `;
+  header.wireEnd -= Math.max(0, there - length);
+}
+
+function pppProtocolName(protocol: number): string {
+  if (protocol === PPP_IPV4) return 'IP';
+  if (protocol === PPP_IPV6) return 'IP6';
+  return `unknown PPP protocol (0x${protocol.toString(16).padStart(4, '0')})`;
 }

@@ -18,7 +18,7 @@ export function u32(bytes: Uint8Array, offset: number): number {
  * `invalid`: the octets contradict each other or the RFC.
  */
 export interface Malformed {
-  readonly layer: 'link' | 'ip' | 'icmp' | 'quoted-ip' | 'quoted-transport';
+  readonly layer: 'link' | 'ip' | 'icmp' | 'quoted-ip' | 'quoted-transport' | 'extension';
   readonly reason: 'truncated' | 'invalid';
   /** Where in the packet's bytes. */
   readonly offset: number;

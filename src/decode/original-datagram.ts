@@ -2,6 +2,8 @@
  * The datagram that an ICMP error quotes: "Internet Header + 64 bits of Original Data Datagram" (RFC 792),
  * or as much of it as fits (RFC 1812 section 4.3.2.3, RFC 4443 section 2.4).
  */
+import { ICMPV4 } from './icmpv4.ts';
+import { ICMPV6 } from './icmpv6.ts';
 import { decodeIp, PROTOCOL, type IpHeader } from './ip.ts';
 import { isMalformed, malformed, u16, type Malformed } from './octets.ts';
 
@@ -28,6 +30,26 @@ export function hasPorts(protocol: number): boolean {
     default:
       return false;
   }
+}
+
+/**
+ * Octets that the quote takes by the message's length attribute (RFC 4884 sections 4 and 5), 0 where that is not set; null in
+ * messages that have none. The kernel knows of no such thing: for it all that follows the ICMP header is the quote, and so
+ * addresses and ports are read without asking. It tells where the extension structure starts.
+ */
+export function lengthAttribute(bytes: Uint8Array, version: 4 | 6, type: number, icmp: number): number | null {
+  if (version === 4) {
+    switch (type) {
+      case ICMPV4.DESTINATION_UNREACHABLE:
+      case ICMPV4.TIME_EXCEEDED:
+      case ICMPV4.PARAMETER_PROBLEM:
+        return bytes[icmp + 5]! * 4;
+      default:
+        return null;
+    }
+  }
+  const hasOne = type === ICMPV6.DESTINATION_UNREACHABLE || type === ICMPV6.TIME_EXCEEDED;
+  return hasOne ? bytes[icmp + 4]! * 8 : null;
 }
 
 /** What is quoted at `offset` of bytes[.., end), or a Malformed where not even its IP header can be read. */

@@ -20,8 +20,8 @@ export interface IcmpPacket {
   /** Where the ICMP header starts. */
   icmpOffset: number;
   /**
-   * End of the captured octets that belong to the IP packet (link-layer padding is behind it). It is before the ICMP header
-   * where not even all of IP's was captured.
+   * End of the captured octets that belong to the IP packet (link-layer padding is behind it, unless the length in an IPv6 header
+   * is 0). It is before the ICMP header where not even all of IP's was captured.
    */
   end: number;
   /** Null where it was not captured, or where the packet is a later fragment of a message. */
@@ -119,11 +119,16 @@ export function hasRightChecksum(bytes: Uint8Array, packet: IcmpPacket): boolean
     for (let at = ipAt + 8; at < ipAt + IPV6_HEADER; at += 2) sum += u16(bytes, at);
     sum += length + PROTOCOL.ICMPV6;
   }
-  const lastWord = icmpOffset + length - 1;
-  for (let at = icmpOffset; at < lastWord; at += 2) sum += u16(bytes, at);
-  if (length % 2 === 1) sum += bytes[lastWord]! << 8;
+  return checksum(bytes, icmpOffset, icmpOffset + length, sum) === 0xffff;
+}
+
+/** The one's complement sum (RFC 1071) of bytes[start, end), added to `sum`: 0xffff where a checksum in it is right. */
+export function checksum(bytes: Uint8Array, start: number, end: number, sum = 0): number {
+  const last = end - 1;
+  for (let at = start; at < last; at += 2) sum += u16(bytes, at);
+  if ((end - start) % 2 === 1) sum += bytes[last]! << 8;
   while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x10000);
-  return sum === 0xffff;
+  return sum;
 }
 
 /**
@@ -135,6 +140,8 @@ export function decodePacket(bytes: Uint8Array, ipAt: number, end: number): Icmp
   if (isMalformed(ip)) return ip;
   const icmp = ip.payloadOffset;
   const messageEnd = Math.min(end, icmp + ip.payloadLength);
+  // RFC 2675, section 2: a jumbogram's length is in an option, which only tcpdump's text looks at.
+  const hasLength = ip.version === 4 || u16(bytes, ipAt + 4) !== 0;
   const octets = ip.fragmentOffset === 0 ? messageEnd - icmp : 0;
   const type = octets < 1 ? null : bytes[icmp]!;
   const code = octets < 2 ? null : bytes[icmp + 1]!;
@@ -143,7 +150,7 @@ export function decodePacket(bytes: Uint8Array, ipAt: number, end: number): Icmp
     ipOffset: ipAt,
     ip,
     icmpOffset: icmp,
-    end: messageEnd,
+    end: hasLength ? messageEnd : end,
     type,
     code,
     length: ip.payloadLength,

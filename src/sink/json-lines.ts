@@ -19,6 +19,7 @@ export function jsonLine(event: IcmpEvent): Octets {
     `,"icmp":{"version":${icmp.version},"type":${icmp.type},"code":${icmp.code},"name":"${icmp.name}"` +
     `,"src":"${icmp.src}","dst":"${icmp.dst}","length":${icmp.length}}`;
   if (event.flow !== undefined) line += `,"flow":${flowJson(event.flow)}`;
+  if (event.extensions !== undefined) line += `,"extensions":${jsonOctets(event.extensions)}`;
   if (event.errno !== undefined) line += `,"errno":${event.errno === null ? 'null' : `"${event.errno}"`}`;
   if (event.outcome !== undefined) line += `,"outcome":"${event.outcome}"`;
   if (event.match !== undefined) line += `,"match":${event.match === null ? 'null' : `"${event.match}"`}`;

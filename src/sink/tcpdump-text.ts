@@ -6,7 +6,7 @@
 import { ICMPV4 } from '../decode/icmpv4.ts';
 import { ICMPV6 } from '../decode/icmpv6.ts';
 import { IPV6_HEADER, PROTOCOL } from '../decode/ip.ts';
-import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, type CookedHeader } from '../decode/link.ts';
+import type { LinkHeader } from '../decode/link.ts';
 import { formatIpv4, formatIpv6, isMalformed, u16, u32 } from '../decode/octets.ts';
 import type { IcmpPacket } from '../decode/packet.ts';
 import { printable } from './escape.ts';
@@ -21,12 +21,6 @@ type Wording = string | null;
 /** None is needed: this prints no TCP. */
 const NO_CONVERSATIONS = new Conversations();
 
-const ETHERTYPES = new Map([
-  [ETHERTYPE_IPV4, 'IPv4'],
-  [ETHERTYPE_IPV6, 'IPv6'],
-  [ETHERTYPE_VLAN, '802.1Q'],
-]);
-
 /** sll_pkttype_values of print-sll.c. */
 const PACKET_TYPES: readonly string[] = ['In', 'B', 'M', 'P', 'Out'];
 
@@ -39,24 +33,23 @@ export function tcpdumpLine(
   bytes: Uint8Array,
   packet: IcmpPacket,
   wireEnd: number,
-  cooked: CookedHeader | null,
+  link: LinkHeader | null,
   interfaceName: string | null,
 ): Octets {
-  const prefix = linkPrefix(cooked, interfaceName);
+  const prefix = linkPrefix(link, interfaceName);
   return prefix + (packet.ip.version === 4 ? ipv4Line(bytes, packet, wireEnd) : ipv6Line(bytes, packet, wireEnd));
 }
 
-/** What stands before the IP packet of a LINUX_SLL or LINUX_SLL2 packet. */
-export function linkPrefix(cooked: CookedHeader | null, interfaceName: string | null): Octets {
-  if (cooked === null) return '';
-  const { packetType, interfaceIndex, tagged } = cooked;
+/** What stands before the IP packet. */
+export function linkPrefix(link: LinkHeader | null, interfaceName: string | null): Octets {
+  if (link === null) return '';
+  const { packetType, interfaceIndex, encapsulation } = link;
   let text = '';
   if (interfaceIndex !== null) {
     const name = interfaceName === null ? '?' : printable(interfaceName);
     text = `${name.padEnd(5)} ${(PACKET_TYPES[packetType] ?? '?').padEnd(3)} `;
   }
-  for (const type of tagged) text += `ethertype ${ETHERTYPES.get(type) ?? 'Unknown'}, `;
-  return text;
+  return text + encapsulation;
 }
 
 function ipv4Line(bytes: Uint8Array, packet: IcmpPacket, wireEnd: number): string {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { linkHeader } from '../../src/decode/link.ts';
 import { isMalformed } from '../../src/decode/octets.ts';
 import { decodePacket, findIcmp, type IcmpPacket } from '../../src/decode/packet.ts';
 import { captures, FIXTURES } from '../command.ts';
@@ -17,7 +18,7 @@ const REAL: RealPacket[] = captures().flatMap((name) =>
     linkType: iface.linkType,
   })),
 );
-const LINK_TYPES = [0, 1, 12, 14, 101, 108, 113, 228, 229, 276, 147];
+const LINK_TYPES = [0, 1, 9, 12, 14, 50, 51, 101, 104, 108, 113, 166, 228, 229, 276, 147];
 
 function decoded({ bytes, linkType }: RealPacket): ReturnType<typeof decodePacket> | null {
   const at = findIcmp(bytes, 0, bytes.length, linkType, true);
@@ -31,6 +32,11 @@ function checkedPacket(bytes: Uint8Array, offset: number, end: number, linkType:
   if (errorAt !== -1) expect(errorAt).toBe(at);
   if (at === -1) return null;
   expect(at).toBeGreaterThanOrEqual(offset);
+  const link = linkHeader(bytes, offset, at, linkType, end);
+  if (link !== null) {
+    expect(link.wireEnd).toBeLessThanOrEqual(end);
+    expect(link.encapsulation).not.toMatch(/undefined|NaN/);
+  }
   const packet = decodePacket(bytes, at, end);
   if (isMalformed(packet)) {
     if (packet.reason === 'truncated') expect(packet.have).toBeLessThan(packet.need);
@@ -46,6 +52,21 @@ function checkedPacket(bytes: Uint8Array, offset: number, end: number, linkType:
   return packet;
 }
 
+const HEADERS = [
+  '02005e00530102005e005302',
+  '8100',
+  '88a80064',
+  '0064',
+  '8864',
+  '110000010040',
+  'ff03',
+  '0021',
+  '57',
+  '0f00',
+  '0800',
+].map((hex) => Buffer.from(hex, 'hex'));
+const IP_PACKETS = REAL.filter(({ linkType }) => linkType === 101 || linkType === 228).map(({ bytes }) => bytes);
+
 /** Real packets with a few octets changed, and octets without any sense. */
 const anyPacket = fc.oneof(
   fc
@@ -57,6 +78,13 @@ const anyPacket = fc.oneof(
       return { bytes: spoilt, linkType };
     }),
   fc.record({ bytes: fc.uint8Array({ maxLength: 150 }), linkType: fc.constantFrom(...LINK_TYPES) }),
+  // What stands before an IP header on some link types, in any order, and then one.
+  fc.record({
+    bytes: fc
+      .tuple(fc.array(fc.constantFrom(...HEADERS), { maxLength: 6 }), fc.constantFrom(...IP_PACKETS))
+      .map(([headers, packet]) => Buffer.concat([...headers, packet])),
+    linkType: fc.constantFrom(...LINK_TYPES),
+  }),
 );
 
 test('any octets, any link type, any offset and end: nothing is thrown, and what is found can be decoded', () => {

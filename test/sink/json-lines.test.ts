@@ -68,6 +68,30 @@ const EVENT: IcmpEvent = {
   count: 4,
 };
 
+test('extensions stand beside the flow; the names of interfaces are hostile text', () => {
+  const line = lineOf({
+    ...EVENT,
+    extensions: [
+      { kind: 'mpls', labels: [{ label: 16_001, tc: 7, bottom: true, ttl: 255 }] },
+      {
+        kind: 'interface',
+        role: 'next-hop',
+        ifIndex: 7,
+        address: '2001:db8::9',
+        name: 'ge\x1b[31m\u202e\ufeff"\u2028',
+        mtu: 1500,
+      },
+      { kind: 'other', class: 3, ctype: 2, length: 4 },
+    ],
+  });
+  expectValid(line);
+  expect(line).toContain(
+    ',"ipId":27828},"extensions":[{"kind":"mpls","labels":[{"label":16001,"tc":7,"bottom":true,"ttl":255}]},' +
+      '{"kind":"interface","role":"next-hop","ifIndex":7,"address":"2001:db8::9","name":"ge\\u001b[31m\\u202e\\ufeff\\"\\u2028",' +
+      '"mtu":1500},{"kind":"other","class":3,"ctype":2,"length":4}],"errno":',
+  );
+});
+
 test('the event that the documentation shows, key by key', () => {
   expect(lineOf(EVENT)).toBe(
     '{"v":1,"host":"web-3","time":"2026-11-23T17:01:14.075617Z","interface":"eth0","direction":"in",' +

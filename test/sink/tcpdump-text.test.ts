@@ -2,7 +2,7 @@
  * What a comparison with tcpdump (test/parity) cannot see.
  */
 import { expect, test } from 'vitest';
-import { cookedHeader } from '../../src/decode/link.ts';
+import { linkHeader } from '../../src/decode/link.ts';
 import { isMalformed } from '../../src/decode/octets.ts';
 import { decodePacket, findIcmp } from '../../src/decode/packet.ts';
 import { tcpdumpLine } from '../../src/sink/tcpdump-text.ts';
@@ -21,7 +21,7 @@ function lineOf(
   if (at === -1) return null;
   const packet = decodePacket(bytes, at, end);
   if (isMalformed(packet)) return null;
-  return tcpdumpLine(bytes, packet, end, cookedHeader(bytes, offset, end, linkType), name);
+  return tcpdumpLine(bytes, packet, end, linkHeader(bytes, offset, at, linkType, end), name);
 }
 
 test.each([

@@ -12,10 +12,10 @@ import { Printer } from './printer.ts';
 /** Remembers, as tcpdump does, the TCP conversations of the packets that it has described. */
 export function verboseDescriber(): Sink['describe'] {
   const conversations = new Conversations();
-  return (bytes, packet, wireEnd, cooked, interfaceName) => {
+  return (bytes, packet, wireEnd, link, interfaceName) => {
     const { ip, ipOffset, end } = packet;
     const print = ip.version === 4 ? printIpv4 : printIpv6;
     const p = new Printer(bytes, end, conversations);
-    return linkPrefix(cooked, interfaceName) + p.finish(() => print(p, ipOffset, wireEnd - ipOffset));
+    return linkPrefix(link, interfaceName) + p.finish(() => print(p, ipOffset, wireEnd - ipOffset));
   };
 }
