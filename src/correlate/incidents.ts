@@ -8,6 +8,7 @@
 import type { Flow, IcmpEvent, IncidentRecord, ProcessIdentity, SocketIdentity, TimeStamp } from '../event.ts';
 import { tupleKey, type UdpTuple } from '../host/udp-tuple.ts';
 import { Generations } from './generations.ts';
+import { RecentFlows } from './recent-flows.ts';
 
 /** In one generation, of which there are two. */
 const NAMED_INCIDENTS = 512;
@@ -24,9 +25,6 @@ const MAX_PLACES = 16;
 /** An incident is quiet when no error has come for this long, and for this many times the longest gap between two. */
 const QUIET_MS = 30_000;
 const QUIET_GAPS = 3;
-
-/** Flows that are found by their ports alone; what is in one's place drives it out. */
-const RECENT_FLOWS = 4096;
 
 /** A flow is followed for this long after its last error. */
 const FOLLOWED_MS = 10 * 60_000;
@@ -132,6 +130,11 @@ export class Incident {
 
 /** A flow that had an error; what is seen of it afterwards tells whether the peer is back. */
 export class ErringFlow {
+  // Of `tuples[0]`: looked at for every error.
+  readonly #src: string;
+  readonly #sport: number;
+  readonly #dst: string;
+  readonly #dport: number;
   /** Those that it belongs to, one for each errno, the last one last. */
   readonly incidents: Incident[];
   /** The last error about it that was not like the one before it. */
@@ -154,6 +157,11 @@ export class ErringFlow {
     this.isSaved = isSaved;
     this.incidents = incidents;
     this.lastAt = at;
+    const { src: ownSource, sport: ownPort, dst: peer, dport: peerPort } = event.flow!;
+    this.#src = ownSource;
+    this.#sport = ownPort!;
+    this.#dst = peer;
+    this.#dport = peerPort!;
     const { version } = event.icmp;
     const tuples = event.nat === undefined ? [event.flow!] : [event.flow!, event.nat];
     this.tuples = tuples.map(({ src, sport, dst, dport }) => ({
@@ -163,6 +171,13 @@ export class ErringFlow {
       remote: dst,
       remotePort: dport!,
     }));
+  }
+
+  /** Whether it has that tuple, and is still followed. */
+  isOf({ src, sport, dst, dport }: Flow): boolean {
+    return (
+      sport === this.#sport && dport === this.#dport && src === this.#src && dst === this.#dst && !this.isForgotten
+    );
   }
 
   get incident(): Incident {
@@ -222,8 +237,7 @@ export class Incidents {
   /** How many followed tuples have the port, at either end: most datagrams need no further look. */
   readonly #ports = new Uint16Array(65_536);
   #followedTuples = 0;
-  /** Flows that erred lately, by their ports. */
-  readonly #recent: (ErringFlow | undefined)[] = Array.from({ length: RECENT_FLOWS });
+  readonly #recent = new RecentFlows<ErringFlow>();
   /** No incident becomes quiet before: milliseconds on the clock of `error`. */
   nextQuietAt = Number.POSITIVE_INFINITY;
   /** Called when a flow is to be followed that was not, or no longer. */
@@ -250,13 +264,13 @@ export class Incidents {
   error(event: IcmpEvent, at: number, isSaved = false): void {
     const { flow } = event;
     if (flow === undefined || event.errno === undefined) return;
-    const before = this.#recentFlowOf(flow);
+    const before = this.#recent.get(flow, this.#flowOf);
     const incident = before?.incident;
     if (
       incident !== undefined &&
       incident.state !== 'recovered' &&
       isSame(incident, before!.event, event) &&
-      this.#tableOf(incident).get(incident.key) === incident
+      (!incident.isForgotten || this.#remembers(incident))
     ) {
       incident.add(event, at, false);
       if (event.sockets !== before!.event.sockets) before!.event = event;
@@ -337,21 +351,11 @@ export class Incidents {
     );
   }
 
-  /** As `#flowOf`, mostly without a look into the table: its key takes longer than all the rest. */
-  #recentFlowOf(flow: Flow): ErringFlow | undefined {
-    const slot = ((flow.sport ?? 0) * 31 + (flow.dport ?? 0)) % RECENT_FLOWS;
-    const recent = this.#recent[slot];
-    if (recent !== undefined && !recent.isForgotten && isSameFlow(recent.event.flow!, flow)) return recent;
-    const known = this.#flowOf(flow);
-    if (known !== undefined) this.#recent[slot] = known;
-    return known;
-  }
-
-  #flowOf({ src, sport, dst, dport }: Flow): ErringFlow | undefined {
+  readonly #flowOf = ({ src, sport, dst, dport }: Flow): ErringFlow | undefined => {
     if (typeof sport !== 'number' || typeof dport !== 'number') return undefined;
     return this.#flows.get(tupleKey({ version: 4, local: src, localPort: sport, remote: dst, remotePort: dport }))
       ?.flow;
-  }
+  };
 
   #add(event: IcmpEvent, at: number, before: ErringFlow | undefined, isSaved: boolean): void {
     const key = keyOf(event);
@@ -406,6 +410,17 @@ export class Incidents {
     if (this.#over.length > OVER) this.#forget(this.#over.shift()!);
   }
 
+  /** Puts a forgotten one that errs on back into its table. False where another one has its place. */
+  #remembers(incident: Incident): boolean {
+    const table = this.#tableOf(incident);
+    if (table.get(incident.key) !== undefined) return false;
+    incident.isForgotten = false;
+    this.forgotten.incidents--;
+    this.forgotten.errors -= incident.errors;
+    table.set(incident.key, incident);
+    return true;
+  }
+
   #tableOf({ processes }: Incident): Generations<Incident> {
     return processes.length > 0 ? this.#named : this.#others;
   }
@@ -439,10 +454,6 @@ export class Incidents {
 function isSame(incident: Incident, before: IcmpEvent, event: IcmpEvent): boolean {
   if (incident.errno !== event.errno) return false;
   return before.sockets === event.sockets || incident.key === keyOf(event);
-}
-
-function isSameFlow(a: Flow, b: Flow): boolean {
-  return a.sport === b.sport && a.dport === b.dport && a.src === b.src && a.dst === b.dst;
 }
 
 function keyOf(event: IcmpEvent): string {

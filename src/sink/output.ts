@@ -26,7 +26,8 @@ export class Output {
   readonly #stream: Writable;
   /** What ended it: EPIPE when the reader has gone, ENOSPC when the disk is full, … */
   #error: NodeJS.ErrnoException | null = null;
-  #pending = '';
+  #block: Buffer = Buffer.allocUnsafeSlow(FLUSH_AT);
+  #end = 0;
   #waiting: (() => void)[] = [];
   #hurries = false;
   /** Resolves some time after `hurry`. */
@@ -41,7 +42,7 @@ export class Output {
     stream.on('error', (error: NodeJS.ErrnoException) => {
       if (this.#error !== null) return;
       this.#error = error;
-      this.#pending = '';
+      this.#end = 0;
       this.#release();
       onError(error);
     });
@@ -54,8 +55,15 @@ export class Output {
 
   write(octets: Octets): void {
     if (this.#error !== null) return;
-    this.#pending += octets;
-    if (this.#pending.length >= FLUSH_AT) this.flush();
+    if (this.#end + octets.length > this.#block.length) {
+      this.flush();
+      if (octets.length >= FLUSH_AT) {
+        this.#send(Buffer.from(octets, 'latin1'));
+        return;
+      }
+      this.#block = Buffer.allocUnsafeSlow(FLUSH_AT);
+    }
+    this.#end += this.#block.write(octets, this.#end, 'latin1');
   }
 
   /** Flushes when the event loop comes round: what thousands of look-ups release together goes out together. */
@@ -66,9 +74,14 @@ export class Output {
   flush(): void {
     clearImmediate(this.#soon);
     this.#soon = undefined;
-    if (this.#pending === '') return;
-    const octets = Buffer.from(this.#pending, 'latin1');
-    this.#pending = '';
+    if (this.#end === 0) return;
+    const octets = this.#block.subarray(0, this.#end);
+    this.#block = this.#block.subarray(this.#end);
+    this.#end = 0;
+    this.#send(octets);
+  }
+
+  #send(octets: Buffer): void {
     const { length } = octets;
     this.#stream.write(octets, (error) => {
       if (error === null || error === undefined) this.written += length;
