@@ -10,7 +10,8 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { listInterfacesText } from './commands/list-interfaces.ts';
 import { Failure, say } from './commands/messages.ts';
 import { watch, type WatchOptions } from './commands/watch.ts';
-import { canonicalAddress } from './selection.ts';
+import { ICMP_ERRNOS } from './correlate/verdict.ts';
+import { canonicalAddress, keptName } from './selection.ts';
 import type { TimeStampStyle } from './sink/time-stamp.ts';
 import { ANY_DEVICE } from './source/capture-protocol.ts';
 
@@ -109,13 +110,24 @@ function seconds(least: number): (text: string) => number {
 
 function address(text: string): string {
   const value = canonicalAddress(text);
-  if (value === null) throw new InvalidArgumentError('It is not an IP address; names are not resolved.');
-  return value;
+  if (value !== null) return value;
+  throw new InvalidArgumentError(
+    text.includes('%')
+      ? 'A packet has no scope: leave out the % and what is behind it.'
+      : 'It is not an IP address; names are not resolved.',
+  );
 }
 
+/** What could never be shown is refused: it would look as if nothing had happened. */
 function errnoName(text: string): string {
-  if (!/^E[A-Z]+$/i.test(text)) throw new InvalidArgumentError('It is not the name of an errno, as ECONNREFUSED.');
-  return text.toUpperCase();
+  const name = text.toUpperCase();
+  if (ICMP_ERRNOS.includes(name)) return name;
+  throw new InvalidArgumentError(`No ICMP error comes to that; one comes to ${ICMP_ERRNOS.join(', ')}.`);
+}
+
+function processName(text: string): string {
+  if (text === '') throw new InvalidArgumentError('It is empty.');
+  return keptName(text);
 }
 
 function collect<T>(parse: (text: string) => T): (text: string, previous?: T[]) => T[] {
@@ -167,7 +179,7 @@ function commandLine(choose: (job: Job) => void): Command {
     .option('--host <address>', 'only events with that address (several: any of them)', collect(address))
     .option('--port <port>', 'only events with that port in the quoted datagram', collect(port))
     .option('--pid <pid>', 'only events that hit that process', collect(positiveInteger))
-    .option('--comm <name>', 'only events that hit a process of that name', collect(String))
+    .option('--comm <name>', 'only events that hit a process of that name', collect(processName))
     .option('--errno <name>', 'only events with that errno, as ECONNREFUSED', collect(errnoName))
     .option('--no-summary', 'no closing statistics on standard error')
     .version(version(), '-V, --version')

@@ -19,11 +19,23 @@ export function canonicalAddress(text: string): string | null {
   // A scope (fe80::1%eth0) is in no packet.
   if (text.includes('%')) return null;
   try {
-    const { address } = new SocketAddress({ address: text, family: 'ipv6' });
-    return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address;
+    return unmapped(new SocketAddress({ address: text, family: 'ipv6' }).address);
   } catch {
     return null;
   }
+}
+
+/** Of an IPv4-mapped address (RFC 4291 section 2.5.5.2) the IPv4 one, as the sockets are written that have it. */
+function unmapped(address: string): string {
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address;
+}
+
+/** TASK_COMM_LEN, without the NUL. */
+const COMM_OCTETS = 15;
+
+/** The name of a process as the kernel keeps it: cut, within a character too, and read again as /proc is read. */
+export function keptName(name: string): string {
+  return Buffer.from(name).toString('utf8', 0, COMM_OCTETS);
 }
 
 export function selects(selection: Selection, event: IcmpEvent): boolean {
@@ -32,7 +44,7 @@ export function selects(selection: Selection, event: IcmpEvent): boolean {
   if (
     hosts.length > 0 &&
     ![flow?.src, flow?.dst, nat?.src, nat?.dst, icmp.src, icmp.dst].some(
-      (host) => host !== undefined && hosts.includes(host),
+      (host) => host !== undefined && hosts.includes(unmapped(host)),
     )
   ) {
     return false;

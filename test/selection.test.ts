@@ -1,7 +1,8 @@
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { IcmpEvent, SocketIdentity } from '../src/event.ts';
 import { formatIpv6 } from '../src/decode/octets.ts';
-import { canonicalAddress, selects, type Selection } from '../src/selection.ts';
+import { canonicalAddress, keptName, selects, type Selection } from '../src/selection.ts';
 
 const PROCESS = { fd: 3, exe: null, cmdline: null, started: null, container: null, runtime: null, unit: null };
 const SOCKET: SocketIdentity = {
@@ -83,6 +84,12 @@ test('the tuple that the socket has behind NAT is its tuple too', () => {
   expect(select({ hosts: ['10.0.0.2'], ports: [9999] }, event)).toBe(true);
 });
 
+test('a v4-mapped address in a packet is found by what --host makes of it', () => {
+  const flow = { ...EVENT.flow!, src: '::ffff:192.0.2.77' };
+  expect(select({ hosts: [canonicalAddress('::ffff:192.0.2.77')!] }, { ...EVENT, flow })).toBe(true);
+  expect(select({ hosts: [canonicalAddress('::ffff:192.0.2.78')!] }, { ...EVENT, flow })).toBe(false);
+});
+
 test.each<[string, Partial<Selection>]>([
   ['port', { ports: [0] }],
   ['pid', { pids: [1] }],
@@ -117,10 +124,35 @@ describe('--host takes any spelling of an address', () => {
     expect(canonicalAddress(text)).toBe(formatIpv6(bytes, 0));
   });
 
+  test('of any octets: as the decoder writes it, or the v4 address that is in it', () => {
+    const group = fc.oneof(fc.constant(0), fc.constant(0xffff), fc.nat(0xffff));
+    fc.assert(
+      fc.property(fc.array(group, { minLength: 8, maxLength: 8 }), (groups) => {
+        const bytes = Buffer.alloc(16);
+        groups.forEach((value, index) => bytes.writeUInt16BE(value, 2 * index));
+        const spelled = groups.map((value) => value.toString(16).toUpperCase()).join(':');
+        expect(canonicalAddress(spelled)).toBe(formatIpv6(bytes, 0).replace(/^::ffff:(?=.*\.)/, ''));
+      }),
+    );
+  });
+
   test.each(['', 'localhost', '192.0.2', '192.0.2.256', '192.0.2.10/24', '192.0.2.010', '2001:db8:::1', '1:2', '::g'])(
     'not an address: %j',
     (text) => {
       expect(canonicalAddress(text)).toBeNull();
     },
   );
+});
+
+describe('--comm takes a name that is longer than the kernel keeps', () => {
+  test.each([
+    ['gateway', 'gateway'],
+    ['systemd-resolved', 'systemd-resolve'],
+    ['fifteen-letters', 'fifteen-letters'],
+    // Cut within a character, what is left of it is not UTF-8.
+    ['größe→größe', 'größe→grö\ufffd'],
+    ['\x1b[31mred', '\x1b[31mred'],
+  ])('%j', (name, kept) => {
+    expect(keptName(name)).toBe(kept);
+  });
 });

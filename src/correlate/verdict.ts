@@ -15,6 +15,7 @@ export interface Conversion {
 }
 
 const SILENT: Conversion = { errno: null, fatal: false };
+const PROTOCOL_ERROR: Conversion = { errno: 'EPROTO', fatal: true };
 
 const ICMP_DEST_UNREACH = 3;
 const ICMP_TIME_EXCEEDED = 11;
@@ -61,6 +62,11 @@ const TAB_UNREACH: readonly Conversion[] = [
   { errno: 'EACCES', fatal: true }, // REJECT_ROUTE
 ];
 
+/** Every errno that an ICMP error may come to, in the order of the alphabet. */
+export const ICMP_ERRNOS: readonly string[] = [
+  ...new Set([...ICMP_ERR_CONVERT, ...TAB_UNREACH, PROTOCOL_ERROR].map(({ errno }) => errno!)),
+].toSorted();
+
 /** What the kernel makes of an ICMP type and code that quote a UDP datagram, for a socket with default options. */
 export function errnoFor(version: 4 | 6, type: number, code: number): Conversion {
   return version === 4 ? icmpErrConvert(type, code) : icmpv6ErrConvert(type, code);
@@ -75,7 +81,7 @@ function icmpErrConvert(type: number, code: number): Conversion {
       // icmp_unreach counts reassembly time exceeded and goes no further.
       return code === ICMP_EXC_FRAGTIME ? SILENT : { errno: 'EHOSTUNREACH', fatal: false };
     case ICMP_PARAMETERPROB:
-      return { errno: 'EPROTO', fatal: true };
+      return PROTOCOL_ERROR;
     default:
       // Source quench and redirect end in __udp4_lib_err without an errno; other types never get there.
       return SILENT;
@@ -85,14 +91,14 @@ function icmpErrConvert(type: number, code: number): Conversion {
 function icmpv6ErrConvert(type: number, code: number): Conversion {
   switch (type) {
     case ICMPV6_DEST_UNREACH:
-      return TAB_UNREACH[code] ?? { errno: 'EPROTO', fatal: true };
+      return TAB_UNREACH[code] ?? PROTOCOL_ERROR;
     case ICMPV6_PKT_TOOBIG:
       // Made fatal by __udp6_lib_err unless the socket has IPV6_PMTUDISC_DONT; the default is IPV6_PMTUDISC_WANT.
       return { errno: 'EMSGSIZE', fatal: true };
     case ICMPV6_TIME_EXCEED:
       return { errno: 'EHOSTUNREACH', fatal: false };
     case ICMPV6_PARAMPROB:
-      return { errno: 'EPROTO', fatal: true };
+      return PROTOCOL_ERROR;
     default:
       // icmpv6_rcv passes error types that it does not know to the socket; a redirect ends in __udp6_lib_err.
       return type < ICMPV6_INFORMATIONAL ? { errno: 'EPROTO', fatal: false } : SILENT;

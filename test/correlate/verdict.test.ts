@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { errnoFor, verdict } from '../../src/correlate/verdict.ts';
+import { errnoFor, ICMP_ERRNOS, verdict } from '../../src/correlate/verdict.ts';
 import type { Match } from '../../src/event.ts';
 
 interface Injected {
@@ -61,5 +61,16 @@ describe('a verdict', () => {
         expect(errno === null && fatal).toBe(false);
       }),
     );
+  });
+
+  test('every one of which is listed, and no other', () => {
+    const errnos = new Set<string | null>();
+    for (const version of [4, 6] as const) {
+      for (let type = 0; type < 256; type++) {
+        for (let code = 0; code < 256; code++) errnos.add(errnoFor(version, type, code).errno);
+      }
+    }
+    errnos.delete(null);
+    expect([...errnos].toSorted()).toEqual(ICMP_ERRNOS);
   });
 });
