@@ -39,8 +39,8 @@ export const JOURNAL_FIELD = 'UDPICMP_WATCH=';
 /** Options that one JSON line may take; some thousand processes. */
 const MAX_COMMENTS = 64;
 
-/** A journal entry is read only if its block has at most 1 MiB (savefile/pcapng.ts). */
-const MAXIMUM_JOURNAL_JSON = 1024 * 1024 - 4096;
+/** A journal entry is read only if its block has at most 1 MiB (savefile/pcapng.ts); what people read is in it too. */
+const MAXIMUM_JOURNAL_JSON = 1024 * 1024 - MAXIMUM_COMMENT - 4096;
 
 /** After this many interfaces a new section begins, so that no reader's table of them grows for ever. */
 const MAX_INTERFACES = 1024;
@@ -96,6 +96,8 @@ export class PcapngFile implements PacketWriter {
     let words: Octets = '';
     if (isOfIncident) words = recordText(shown);
     else if (shown.outcome !== undefined) words = attributionText(shown, false);
+    // The kernel's names are short, those in a snapshot or another file as long as they like.
+    words = words.slice(0, endOfPiece(words, MAXIMUM_COMMENT));
     if (packet === null) {
       const line = json.length > MAXIMUM_JOURNAL_JSON ? '' : `${JOURNAL_FIELD}${json}\n`;
       if (line === '') this.#withoutJson++;
@@ -196,11 +198,16 @@ function commentsOf(json: Octets): Octets[] | null {
   for (let at = 0; at < json.length;) {
     if (pieces.length === MAX_COMMENTS) return null;
     const prefix = at === 0 ? COMMENT_START : COMMENT_MORE;
-    let end = Math.min(json.length, at + MAXIMUM_COMMENT - prefix.length);
-    // Not before an octet that continues a UTF-8 character.
-    while (end < json.length && (json.charCodeAt(end) & 0xc0) === 0x80) end--;
+    const end = endOfPiece(json, at + MAXIMUM_COMMENT - prefix.length);
     pieces.push(prefix + json.slice(at, end));
     at = end;
   }
   return pieces;
+}
+
+/** `limit`, or the text's end, or where the UTF-8 character begins that goes on at `limit`. */
+function endOfPiece(text: Octets, limit: number): number {
+  let end = Math.min(text.length, limit);
+  while (end < text.length && (text.charCodeAt(end) & 0xc0) === 0x80) end--;
+  return end;
 }

@@ -145,6 +145,29 @@ describe('a pcapng file', () => {
     expect(bench.writer.losses()).toEqual([expect.stringMatching(/^2 /) as string]);
   });
 
+  test('a line for people beyond 64 KiB is cut between characters, and the file is whole', (ctx) => {
+    const bench = new Bench();
+    const names = Array.from({ length: 4 }, (_, shift) => 'x'.repeat(shift) + 'aé→😀'.repeat(10_000));
+    const events = names.map((comm) => errorEvent({ sockets: [socketOf(1, [processOf(7, { comm })])] }));
+    for (const event of events) bench.write(event);
+    const sockets = events[0]!.sockets!;
+    bench.write(recoveredOf({ sockets }));
+    bench.write(quietOf({ sockets }), null);
+    const { comments, damage, journal } = read(bench.file);
+    expect(damage).toBeNull();
+    for (const [n, event] of events.entries()) {
+      const [words, ...json] = comments[n]!;
+      expect(Buffer.byteLength(words!)).toBeGreaterThan(65_530);
+      expect(utf8(attributionText(event, false)).startsWith(words!)).toBe(true);
+      expect(savedJson(json)).toBe(lineOf(event));
+    }
+    expect(savedJson(comments.at(-1)!)).not.toBeNull();
+    expect(journal.map(savedJsonOfEntry)).toEqual([expect.stringContaining('"event":"quiet"')]);
+    expect(bench.writer.losses()).toEqual([]);
+    needs(ctx, 'tshark');
+    expect(tshark(bench.file)).toHaveLength(6);
+  });
+
   test('a record of quiet that is too long to be read again is not lost without a word', () => {
     const bench = new Bench();
     const { sockets } = longEvent(1_500_000);
