@@ -22,7 +22,8 @@ export interface SocketOptions {
 
 export type DiagnosedSocket = UdpSocket & SocketOptions;
 
-const ROW = /^(\S+) +\d+ +\d+ +(\S+) +(\S+) (.*)$/;
+/** Names of interfaces and control groups have anything in them but blanks and line feeds, the line ends of Unicode too. */
+const ROW = /^([^ ]+) +\d+ +\d+ +([^ ]+) +([^ ]+) (.*)$/s;
 const ENDPOINT = /^(\*|\[[0-9a-f:.]+\]|[0-9.]+)(?:%([^ ]+))?:(\d+|\*)$/;
 
 /** Milliseconds that it is not asked after it failed. */
@@ -185,8 +186,8 @@ function parseRow(line: string): DiagnosedSocket | null {
   if (local === null || remote === null || inode === undefined) return null;
   const family = /^[*[]/.test(local[1]!) ? 6 : 4;
   const isConnected = state === 'ESTAB';
-  const v6only = family === 4 || isConnected ? undefined : /^.* v6only:([01])/.exec(details!)?.[1];
-  const sockopt = /^.*inet-sockopt: \(([^)]*)\)/.exec(details!)?.[1];
+  const v6only = family === 4 || isConnected ? undefined : /^.* v6only:([01])/s.exec(details!)?.[1];
+  const sockopt = /^.*inet-sockopt: \(([^)]*)\)/s.exec(details!)?.[1];
   return {
     family,
     local: addressOf(local[1]!),

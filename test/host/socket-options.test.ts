@@ -149,6 +149,11 @@ describe('a line', () => {
       row(`ino:1 sk:1 cgroup:/${OPTIONS}`, '0.0.0.0%v:e%th:5003 0.0.0.0:*'),
       { local: '0.0.0.0', device: 'v:e%th', localPort: 5003 },
     ],
+    [
+      'a device whose name has blanks and line ends of Unicode',
+      row(`ino:1 sk:1 cgroup:/${OPTIONS}`, '0.0.0.0%v\u2003\u2028\u2029\ufeff:5003 0.0.0.0:*'),
+      { device: 'v\u2003\u2028\u2029\ufeff', localPort: 5003 },
+    ],
     // IP_RECVERR_RFC4884 is another option.
     ['recverr4884', row('ino:1 sk:1 cgroup:/ <-> inet-sockopt: ( recverr_rfc4884 mc_loop)'), { recverr: false }],
     ['the only option', row('ino:1 sk:1 cgroup:/ <-> inet-sockopt: ( recverr)'), { recverr: true }],
@@ -164,6 +169,7 @@ describe('a line', () => {
     ['an inode', '/a ino:99', 'inode', 5],
     ['v6only', '/a v6only:1', 'v6only', false],
     ['brackets', '/( recverr) [::1]:9 *', 'recverr', false],
+    ['the end of the line', '/a\r\u2028b\u2029', 'recverr', false],
   ] as const)('a control group whose name imitates %s deceives nobody', (_name, group, field, value) => {
     const line = row(`ino:5 sk:1 cgroup:${group} v6only:0${OPTIONS}`, '*:5000 *:*');
     expect(parseSs(line)).toHaveLength(1);
