@@ -4,6 +4,7 @@
 import { writeSync } from 'node:fs';
 import { LiveHost } from '../host/live-host.ts';
 import { takeSnapshot } from '../host/snapshot.ts';
+import { jsonOctets } from '../sink/json-lines.ts';
 import { say } from './messages.ts';
 
 export async function saveSockets({ netns }: { netns: 'all' | 'self' }): Promise<number> {
@@ -20,7 +21,7 @@ export async function saveSockets({ netns }: { netns: 'all' | 'self' }): Promise
       say('/proc/net/udp cannot be read');
       return 1;
     }
-    writeAll(Buffer.from(`${JSON.stringify(snapshot)}\n`));
+    writeAll(Buffer.from(`${jsonOctets(snapshot)}\n`, 'latin1'));
     return 0;
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;

@@ -5,7 +5,8 @@ import type { Incidents } from '../correlate/incidents.ts';
 import { incidentTable } from '../sink/incident-table.ts';
 import { counted } from '../sink/numbers.ts';
 import type { PipelineCounts } from '../event-pipeline.ts';
-import { octetsOf } from '../sink/output.ts';
+import { printable } from '../sink/escape.ts';
+import { octetsOf, type Octets } from '../sink/output.ts';
 import { holdMessages, releaseMessages } from './messages.ts';
 
 const EVERY_MS = 1000;
@@ -20,16 +21,16 @@ const CLEAR_REST = '\x1b[J';
 export class Top {
   readonly #incidents: Incidents;
   readonly #counts: PipelineCounts;
-  readonly #title: string;
+  readonly #title: Octets;
   readonly #timer: NodeJS.Timeout;
   /** The last one stands below the table; all of them come when it is gone. */
   readonly #messages = holdMessages();
 
-  /** @param title what is watched. */
+  /** @param title what is watched; the name of an interface may have anything in it. */
   constructor(incidents: Incidents, counts: PipelineCounts, title: string) {
     this.#incidents = incidents;
     this.#counts = counts;
-    this.#title = title;
+    this.#title = printable(title);
     process.stdout.write(ENTER);
     this.#draw();
     this.#timer = setInterval(() => this.#draw(), EVERY_MS);

@@ -4,11 +4,12 @@
 import { octetsOf, type Octets } from './output.ts';
 
 /**
- * C0 and C1 controls, the backslash (so that escapes cannot be forged), line and paragraph separators,
- * bidirectional and other invisible format characters (Unicode Cf), and lone surrogates.
+ * C0 and C1 controls, the backslash (so that escapes cannot be forged), line and paragraph separators, spaces that are not
+ * the one of ASCII, bidirectional and other format characters (Unicode Cf), what else is not to be seen (fillers,
+ * variation selectors), and lone surrogates.
  */
 // oxlint-disable-next-line no-control-regex -- they are what is looked for
-const UNPRINTABLE = /[\x00-\x1f\x7f-\x9f\\\u2028\u2029]|\p{Cf}|\p{Cs}/gu;
+const UNPRINTABLE = /[\x00-\x1f\x7f-\x9f\\\u2028\u2029]|(?! )\p{Zs}|\p{Cf}|\p{DI}|\p{Cs}/gu;
 
 /** `text` with everything that could steer a terminal or deceive a reader as \xNN or \u{NNNN}. */
 export function escapeText(text: string): string {

@@ -23,7 +23,7 @@ test('nothing is left that steers a terminal or hides from a reader', () => {
   fc.assert(
     fc.property(anyText, (text) => {
       // oxlint-disable-next-line no-control-regex -- they are what is looked for
-      expect(escapeText(text)).not.toMatch(/[\x00-\x1f\x7f-\x9f\u2028\u2029]|\p{Cf}|\p{Cs}/u);
+      expect(escapeText(text)).not.toMatch(/[\x00-\x1f\x7f-\x9f\u2028\u2029]|(?! )\p{Zs}|\p{Cf}|\p{DI}|\p{Cs}/u);
     }),
     { numRuns: 2000 },
   );
@@ -45,6 +45,12 @@ test.each([
   ['a forged escape', '\\x1b', '\\\\x1b'],
   ['lines', 'a\r\nb\u2028c', 'a\\x0d\\x0ab\\u{2028}c'],
   ['what turns the line around', 'cod\u202eexe.txt', 'cod\\u{202e}exe.txt'],
+  ['spaces that look like the one of ASCII', 'a\u00a0b\u2003c\u3000d', 'a\\xa0b\\u{2003}c\\u{3000}d'],
+  [
+    'letters and marks that are not to be seen',
+    'gate\u3164way\u115f\ufe0f\u034f',
+    'gate\\u{3164}way\\u{115f}\\u{fe0f}\\u{34f}',
+  ],
   ['tag characters, beyond the BMP', 'a\u{e0041}', 'a\\u{e0041}'],
   ['a lone surrogate, and a pair', '\ud83dx\ud83d\ude00', '\\u{d83d}x😀'],
 ])('%s', (_name, text, expected) => {
