@@ -598,7 +598,8 @@ export class EventPipeline {
   /** Where only some events are shown, only what became of those. */
   #showSaved(record: IncidentRecord, packet: SavedPacket | null): void {
     const { incidents, selection } = this.#options;
-    if (incidents?.restate(record) !== false || selectsAll(selection)) this.#showRecord(record, packet);
+    const isOfShown = incidents?.restate(record) ?? false;
+    if (isOfShown || selectsAll(selection)) this.#showRecord(record, packet);
   }
 
   #showRecord(record: IncidentRecord, packet: SavedPacket | null): void {
