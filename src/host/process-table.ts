@@ -484,7 +484,10 @@ export function placeOf(cgroup: string | null): Pick<ProcessIdentity, 'container
 
 /** The NUL-separated text of /proc/PID/cmdline with spaces, cut at 1,024 octets where a character ends. */
 export function argumentsOf(cmdline: Uint8Array): string {
-  const text = Buffer.from(cmdline).toString('utf8').replace(/\0+$/, '').replaceAll('\0', ' ');
+  // A pattern for the NULs at the end would try each of thousands that stand before something.
+  let length = cmdline.length;
+  while (length > 0 && cmdline[length - 1] === 0) length--;
+  const text = Buffer.from(cmdline.subarray(0, length)).toString('utf8').replaceAll('\0', ' ');
   const octets = Buffer.from(text);
   if (octets.length <= CMDLINE_OCTETS) return text;
   let end = CMDLINE_OCTETS;
