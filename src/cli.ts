@@ -179,7 +179,7 @@ function commandLine(choose: (job: Job) => void): Command {
     .option('--host <address>', 'only events with that address (several: any of them)', collect(address))
     .option('--port <port>', 'only events with that port in the quoted datagram', collect(port))
     .option('--pid <pid>', 'only events that hit that process', collect(positiveInteger))
-    .option('--comm <name>', 'only events that hit a process of that name', collect(processName))
+    .option('--comm <name>', 'only events that hit a process of that name (15 octets count)', collect(processName))
     .option('--errno <name>', 'only events with that errno, as ECONNREFUSED', collect(errnoName))
     .option('--no-summary', 'no closing statistics on standard error')
     .version(version(), '-V, --version')

@@ -610,7 +610,11 @@ export class Lab {
 
   /** Starts a process with one UDP socket and resolves when the socket is open and nothing has been sent. */
   async udpClient(ns: Namespace, options: UdpClientOptions): Promise<UdpClient> {
-    const argv = [PYTHON, join(import.meta.dirname, 'udp_client.py'), JSON.stringify(options)];
+    return this.udpClientBy(ns, [PYTHON, join(import.meta.dirname, 'udp_client.py'), JSON.stringify(options)]);
+  }
+
+  /** The same, by the words that start it. */
+  async udpClientBy(ns: Namespace, argv: readonly string[]): Promise<UdpClient> {
     const client = this.#track(new UdpClient(inNamespace(ns, argv)));
     await client.until(() => client.lines[0]);
     return client;

@@ -232,7 +232,7 @@ def share(number):
 def main():
     options = json.loads(sys.argv[1])
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    libc.prctl(PR_SET_NAME, options.get("name", "udp-client").encode())
+    libc.prctl(PR_SET_NAME, options.get("name", "udp-client").encode(errors="surrogateescape"))
     client = Client(options)
     client.ready(share(options.get("share", 0)))
     if options.get("interactive"):
