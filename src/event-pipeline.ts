@@ -139,12 +139,11 @@ interface SavedRecord {
   saved: IncidentRecord;
 }
 
-/** A peer's datagram after an error, while its socket is looked up. */
+/** A peer's answer after an error, while its socket is looked up. */
 interface Answer {
-  flow: ErringFlow;
+  answering: ErringFlow;
   /** Null where nothing is looked up. */
   found: Attribution | null;
-  time: TimeStamp;
 }
 
 export class EventPipeline {
@@ -239,10 +238,18 @@ export class EventPipeline {
     });
   };
 
-  /** To be called every second or so: says which incidents have become quiet. */
-  tick(): void {
-    this.#sayWhatIsQuiet(performance.now(), null);
-    this.#options.output.flushSoon();
+  /**
+   * To be called when all packets were there that came before this time, in a live capture every second: says what became of
+   * incidents.
+   */
+  tick(time: { seconds: number; nanoseconds: number }): void {
+    this.#passTime(this.#clock(time), { ...time, nanosecondResolution: false });
+    this.#flushSoon();
+  }
+
+  /** There are no more packets: an answer that no error followed is one. */
+  finish(): void {
+    this.#takeAnswers(Number.POSITIVE_INFINITY);
   }
 
   /** To be called before the packets of each chunk of a live capture. */
@@ -297,37 +304,40 @@ export class EventPipeline {
       return;
     }
     const { version, src: local, dst: remote } = ip;
-    if (!this.#options.isLive) this.#sayWhatIsQuiet(this.#clock(cursor), cursor);
+    const at = this.#clock(cursor);
+    if (!this.#options.isLive) this.#passTime(at, timeOf(cursor));
     const sent = { version, local, localPort: ports.source, remote, remotePort: ports.destination };
-    incidents!.find(sent)?.countSent(sent, iface.name);
+    const sender = incidents!.find(sent);
+    if (sender?.hadErrorSince(cursor) === false) sender.countSent(sent, iface.name);
     const flow = incidents!.find(reversed(sent));
-    if (flow !== null && !flow.isAnswering) this.#answer(cursor, flow);
+    if (flow !== null && flow.answer === null) {
+      incidents!.hear(flow, { at, time: timeOf(cursor), packet: this.#copy(cursor) });
+    }
   }
 
-  /** The peer's first datagram after an error. */
-  #answer(cursor: PacketCursor, flow: ErringFlow): void {
-    const { attribution, isLive } = this.#options;
-    const at = this.#clock(cursor);
-    flow.isAnswering = true;
-    const answer: Answer = { flow, found: null, time: timeOf(cursor) };
-    const packet = this.#copy(cursor);
-    if (!isLive || attribution === null) {
-      this.#ready(answer, '', packet, at);
-      return;
+  /** Says what became of incidents by now. */
+  #passTime(at: number, time: TimeStamp): void {
+    const { incidents } = this.#options;
+    if (incidents === null || at < incidents.nextAt) return;
+    const quiet = incidents.becomeQuiet(at);
+    this.#takeAnswers(at);
+    for (const { incident, sent } of quiet) this.#ready(quietRecord(incident, sent, time, at), '', null, at);
+  }
+
+  #takeAnswers(at: number): void {
+    const { attribution, incidents, isLive } = this.#options;
+    for (const flow of incidents?.takeAnswers(at) ?? []) {
+      const answer: Answer = { answering: flow, found: null };
+      if (!isLive || attribution === null) {
+        this.#ready(answer, '', null, at);
+        continue;
+      }
+      const { icmp, flow: tuple, interface: name } = flow.event;
+      const { src, sport, dst, dport } = tuple!;
+      const ports = { sport: sport!, dport: dport! };
+      const quoted = { ...icmp, type: icmp.type!, code: icmp.code!, src, dst, ...ports, dropped: null };
+      this.#whenFound(attribution.lookup(quoted, 'in', name), answer, '', null, at);
     }
-    const { icmp, flow: tuple, interface: name } = flow.event;
-    const { src, sport, dst, dport } = tuple!;
-    const quoted = {
-      ...icmp,
-      type: icmp.type!,
-      code: icmp.code!,
-      src,
-      sport: sport!,
-      dst,
-      dport: dport!,
-      dropped: null,
-    };
-    this.#whenFound(attribution.lookup(quoted, 'in', name), answer, '', packet, at);
   }
 
   /** Null, or why what was saved is not believed. */
@@ -342,20 +352,11 @@ export class EventPipeline {
     }
   }
 
-  /** `cursor`: the packet whose time it is; null: now. */
-  #sayWhatIsQuiet(at: number, cursor: PacketCursor | null): void {
-    const { incidents } = this.#options;
-    if (incidents === null || at < incidents.nextQuietAt) return;
-    for (const { incident, sent } of incidents.becomeQuiet(at)) {
-      this.#ready(quietRecord(incident, sent, cursor === null ? now() : timeOf(cursor), at), '', null, at);
-    }
-  }
-
   /**
    * Milliseconds; in a replay by the packets' time stamps, live on a clock that is never set back: now, less what the packet
    * had to wait by its time stamp.
    */
-  #clock({ seconds, nanoseconds }: PacketCursor): number {
+  #clock({ seconds, nanoseconds }: Pick<TimeStamp, 'seconds' | 'nanoseconds'>): number {
     const time = seconds * 1000 + nanoseconds / 1e6;
     if (!this.#options.isLive) return time;
     return performance.now() - Math.min(MAX_DELAY_MS, Math.max(0, Date.now() - time));
@@ -367,10 +368,10 @@ export class EventPipeline {
   }
 
   #icmp(cursor: PacketCursor, packet: IcmpPacket): void {
-    const { attribution, allIcmp, host, isLive, once, sink, usesComments } = this.#options;
+    const { attribution, allIcmp, host, incidents, isLive, once, sink, usesComments } = this.#options;
     const { bytes, offset, iface } = cursor;
     const at = this.#clock(cursor);
-    if (!isLive) this.#sayWhatIsQuiet(at, cursor);
+    if (!isLive && incidents !== null && at >= incidents.nextAt) this.#passTime(at, timeOf(cursor));
     const original = packet.original !== null && !isMalformed(packet.original) ? packet.original : null;
     const direction = attribution === null ? null : attribution.directionOf(packet.ip.src, packet.ip.dst);
     let interfaces: string[] | null = null;
@@ -541,6 +542,11 @@ export class EventPipeline {
     if (!this.#inChunk) this.#release();
   }
 
+  #flushSoon(): void {
+    this.#options.output.flushSoon();
+    this.#options.writer?.output.flushSoon();
+  }
+
   /** Lets all events go that are ready and have none before them that is not. */
   #release(): void {
     for (;;) {
@@ -549,7 +555,7 @@ export class EventPipeline {
       this.#head++;
       this.#show(next.event, next.description, next.packet, next.at);
     }
-    this.#options.output.flushSoon();
+    this.#flushSoon();
     if (this.#head === this.#waiting.length) {
       this.#waiting = [];
       this.#head = 0;
@@ -565,7 +571,7 @@ export class EventPipeline {
       this.#options;
     if (this.#ended) return;
     if (isAnswer(event)) {
-      this.#showAnswer(event, packet, at);
+      this.#showAnswer(event);
       return;
     }
     if ('saved' in event) {
@@ -589,7 +595,9 @@ export class EventPipeline {
     }
   }
 
-  #showAnswer({ flow, found, time }: Answer, packet: SavedPacket | null, at: number): void {
+  #showAnswer({ answering: flow, found }: Answer): void {
+    const { at, time, packet } = flow.answer!;
+    flow.answer = null;
     for (const incident of this.#options.incidents!.answered(flow, at)) {
       this.#showRecord(recoveredRecord(flow.event, found, time, incident), packet);
     }
@@ -611,13 +619,7 @@ export class EventPipeline {
 }
 
 function isAnswer(event: Waiting['event']): event is Answer {
-  return 'time' in event;
-}
-
-function now(): TimeStamp {
-  const milliseconds = Date.now();
-  const seconds = Math.trunc(milliseconds / 1000);
-  return { seconds, nanoseconds: (milliseconds % 1000) * 1e6, nanosecondResolution: false };
+  return 'answering' in event;
 }
 
 function timeOf({ seconds, nanoseconds, iface }: PacketCursor): TimeStamp {

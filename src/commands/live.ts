@@ -1,6 +1,7 @@
 /**
  * Live: the capture of this host, through the pipeline, with what it may have missed.
  */
+import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { HostAttribution } from '../correlate/attribute.ts';
 import { MAX_SENT, type ErringFlow } from '../correlate/incidents.ts';
@@ -19,8 +20,17 @@ const LAST_LOOKUPS_MS = 300;
 
 const TICK_MS = 1000;
 
-/** Tuples that are followed at once: as a filter they must stay below the kernel's 4,096 instructions (BPF_MAXINSNS). */
+/** Tuples that are followed at once. */
 const MAX_FOLLOWED = 64;
+/** Instructions of a filter for one of them, in both directions and at the most: libpcap's optimizer shares some. */
+const INSTRUCTIONS = { 4: 30, 6: 80 } as const;
+/**
+ * The filter must fit into the kernel, or libpcap filters all traffic of the host itself, without a word: BPF_MAXINSNS is 4,096,
+ * and each instruction takes some 44 octets of the memory that a socket's options may have.
+ */
+const MAX_INSTRUCTIONS = 3_000;
+const OCTETS_EACH = 44;
+const DEFAULT_OPTMEM_MAX = 20_480;
 /** A filter that changes costs another capture, which takes some milliseconds to open. */
 const FOLLOW_EVERY_MS = 1000;
 
@@ -37,6 +47,7 @@ export class Live implements Run {
   #followedAt = Number.NEGATIVE_INFINITY;
   #follows: NodeJS.Timeout | undefined;
   #isFollowingRefused = false;
+  readonly #maxInstructions = maxInstructions();
 
   constructor(options: WatchOptions, job: WatchJob) {
     const { device, expression, allIcmp, bufferKib } = options;
@@ -52,6 +63,7 @@ export class Live implements Run {
       {
         beforeChunk: () => pipeline.beginChunk(),
         packet: (cursor) => pipeline.packet(cursor),
+        tick: (time) => pipeline.tick(time),
         afterChunk: async () => {
           pipeline.endChunk();
           await drained();
@@ -70,13 +82,13 @@ export class Live implements Run {
     const { incidents } = this.#job;
     if (incidents !== null) incidents.onFollow = () => this.#followSoon();
     const ticks = setInterval(() => {
-      this.#pipeline.tick();
       if (incidents !== null) this.#followSoon();
     }, TICK_MS);
     try {
       const aborted = new Promise<void>((resolve) => this.#stop.signal.addEventListener('abort', () => resolve()));
       await Promise.race([this.#attribution?.start(), aborted]);
       await this.#capture.run();
+      this.#pipeline.finish();
       // Events that came before Ctrl-C still wait for their look-up.
       await Promise.race([this.#pipeline.settled(), delay(LAST_LOOKUPS_MS)]);
       return 0;
@@ -102,14 +114,16 @@ export class Live implements Run {
     this.#followedAt = performance.now();
     const flows = new Set<ErringFlow>();
     const tuples: [UdpTuple, boolean][] = [];
+    let room = this.#maxInstructions;
     for (const flow of this.#job.incidents!.followed(this.#followed, this.#followedAt)) {
-      if (tuples.length + flow.tuples.length > MAX_FOLLOWED) break;
+      room -= flow.tuples.length * INSTRUCTIONS[flow.event.icmp.version];
+      if (room < 0 || tuples.length + flow.tuples.length > MAX_FOLLOWED) break;
       flows.add(flow);
       for (const tuple of flow.tuples) tuples.push([tuple, flow.sent === MAX_SENT]);
     }
     this.#followed = flows;
     this.#capture.follow(followFilter(tuples));
-    for (const flow of flows) flow.beginCounting();
+    if (!this.#isFollowingRefused) for (const flow of flows) flow.beginCounting();
   }
 
   summary(): string[] {
@@ -199,4 +213,14 @@ function explain(error: CaptureError, { device, expression }: WatchOptions): str
     return `the filter "${expression}" and ICMP exclude each other${hint}`;
   }
   return `${device}: ${message}`;
+}
+
+function maxInstructions(): number {
+  let optmemMax = DEFAULT_OPTMEM_MAX;
+  try {
+    optmemMax = Number(readFileSync('/proc/sys/net/core/optmem_max', 'utf8'));
+  } catch {
+    // not to be read here
+  }
+  return Math.min(MAX_INSTRUCTIONS, Math.floor(optmemMax / OCTETS_EACH));
 }

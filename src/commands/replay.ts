@@ -39,6 +39,7 @@ export class Replay implements Run {
         if (signal.aborted || reader.damage !== null) break;
       }
       if (!signal.aborted) reader.end();
+      pipeline.finish();
     } catch (error) {
       if (!(error instanceof SourceError)) throw error;
       say(error.message);

@@ -40,11 +40,15 @@ export function openSaveFile(path: string, read: string | undefined, standardOut
   // Writing to a pipe must not hold up a thread for as long as nobody reads. A device takes it like a file.
   const isPipe = status.isFIFO() || status.isSocket();
   const stream = isPipe ? new Socket({ fd, readable: false }) : createWriteStream('', { fd, autoClose: false });
-  const output = new Output(stream, (error) => {
-    // What was written in part would make the file a damaged one.
-    if (isFile) ftruncateSync(fd, output.written);
-    say(`${path}: ${reason(error)}; nothing more is saved, what was saved before is there`);
-  });
+  const output = new Output(
+    stream,
+    (error) => {
+      // What was written in part would make the file a damaged one.
+      if (isFile) ftruncateSync(fd, output.written);
+      say(`${path}: ${reason(error)}; nothing more is saved, what was saved before is there`);
+    },
+    isFile,
+  );
   const empty = (): void => {
     if (isFile) ftruncateSync(fd);
   };

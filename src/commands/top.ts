@@ -35,6 +35,8 @@ export class Top {
     this.#draw();
     this.#timer = setInterval(() => this.#draw(), EVERY_MS);
     process.stdout.on('resize', this.#draw);
+    process.on('SIGTSTP', stop);
+    process.on('SIGCONT', this.#resume);
     // By whatever way the program ends, the terminal is left as it was.
     process.on('exit', leave);
   }
@@ -43,8 +45,15 @@ export class Top {
     clearInterval(this.#timer);
     process.stdout.off('resize', this.#draw);
     process.off('exit', leave);
+    process.off('SIGTSTP', stop);
+    process.off('SIGCONT', this.#resume);
     leave();
   }
+
+  readonly #resume = (): void => {
+    process.stdout.write(ENTER);
+    this.#draw();
+  };
 
   readonly #draw = (): void => {
     // A terminal that takes nothing (Ctrl-S) is not written to ever more.
@@ -66,4 +75,10 @@ export class Top {
 function leave(): void {
   process.stdout.write(LEAVE);
   releaseMessages();
+}
+
+/** Ctrl-Z: the shell gets its screen back. */
+function stop(): void {
+  process.stdout.write(LEAVE);
+  process.kill(process.pid, 'SIGSTOP');
 }

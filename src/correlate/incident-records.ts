@@ -26,7 +26,11 @@ export function recoveredRecord(
 ): IncidentRecord {
   const record = { ...recordOf('recovered', event, time, errors), errno: errno!, downMs };
   if (found === null || event.sockets === undefined) return record;
-  return { ...record, keptSocket: hasSameSocket(event, found) };
+  const keptSocket = hasSameSocket(event, found);
+  // Who has it now, if that is somebody else by now.
+  return keptSocket === true && !hasSameProcess(event, found)
+    ? { ...record, sockets: found.sockets, keptSocket }
+    : { ...record, keptSocket };
 }
 
 function hasSameSocket({ sockets }: IcmpEvent, found: Attribution): boolean | null {
@@ -34,6 +38,13 @@ function hasSameSocket({ sockets }: IcmpEvent, found: Attribution): boolean | nu
   // What is remembered of it does not mean that it is there.
   if (found.match === 'closed') return false;
   return found.sockets.some(({ inode }) => sockets!.some((hit) => hit.inode === inode));
+}
+
+function hasSameProcess({ sockets }: IcmpEvent, found: Attribution): boolean {
+  const hit = sockets!.flatMap(({ processes }) => processes);
+  return found.sockets.some(({ processes }) =>
+    processes.some(({ pid, started }) => hit.some((one) => one.pid === pid && one.started === started)),
+  );
 }
 
 function recordOf(kind: IncidentRecord['event'], event: IcmpEvent, time: TimeStamp, errors: number): IncidentRecord {

@@ -5,8 +5,17 @@
  * process is known (a spoofed flood has as many as it likes) have a place of their own, so that they drive out none of the
  * others.
  */
-import type { Flow, IcmpEvent, IncidentRecord, ProcessIdentity, SocketIdentity, TimeStamp } from '../event.ts';
+import type {
+  Direction,
+  Flow,
+  IcmpEvent,
+  IncidentRecord,
+  ProcessIdentity,
+  SocketIdentity,
+  TimeStamp,
+} from '../event.ts';
 import { tupleKey, type UdpTuple } from '../host/udp-tuple.ts';
+import type { SavedPacket } from '../sink/saved-packets.ts';
 import { Generations } from './generations.ts';
 import { RecentFlows } from './recent-flows.ts';
 
@@ -32,9 +41,16 @@ const FOLLOWED_MS = 10 * 60_000;
 const MAX_INCIDENTS = 8;
 
 /**
- * `open`: it goes on, as far as is known; `quiet`: no error for a while; `recovered`: the peer answered, which ends it.
+ * An answer counts when no error has come for this long after it: one may be on its way already. Longer than a second, since
+ * Linux sends one ICMP error a second at the most where it limits them.
  */
-export type IncidentState = 'open' | 'quiet' | 'recovered';
+const ANSWER_MS = 1_500;
+
+/**
+ * `open`: it goes on, as far as is known; `other`: its flows go on to have errors, with another errno or another process;
+ * `quiet`: no error for a while; `recovered`: the peer answered, which ends it.
+ */
+export type IncidentState = 'open' | 'other' | 'quiet' | 'recovered';
 
 /**
  * Whether the process hears of the errors. `some`: of some of them; `recverr`: only if the socket has IP_RECVERR, which is not
@@ -44,6 +60,8 @@ export type Hears = 'yes' | 'no' | 'some' | 'recverr' | 'closed' | 'unknown';
 
 export class Incident {
   readonly key: string;
+  /** Whether a process was known when it began: which of the tables it is in. */
+  readonly isNamed: boolean;
   /** Without repetition, those of the last error; empty where none is known. */
   processes: readonly ProcessIdentity[];
   /** The remote end as the process sees it; of an error that this host sent, the port that was closed. */
@@ -72,6 +90,7 @@ export class Incident {
   constructor(key: string, event: IcmpEvent, at: number) {
     this.key = key;
     this.processes = processesOf(event.sockets);
+    this.isNamed = this.processes.length > 0;
     const { address, port } = remoteOf(event);
     this.remote = address;
     this.remotePort = port;
@@ -128,6 +147,14 @@ export class Incident {
   }
 }
 
+/** A datagram that a peer sent, and when: on the clock of `Incidents.error`. */
+export interface PeersDatagram {
+  at: number;
+  time: TimeStamp;
+  /** Where packets are saved: a copy of it. */
+  packet: SavedPacket | null;
+}
+
 /** A flow that had an error; what is seen of it afterwards tells whether the peer is back. */
 export class ErringFlow {
   // Of `tuples[0]`: looked at for every error.
@@ -149,8 +176,8 @@ export class ErringFlow {
   /** Datagrams since error number `#sentSince` of the last incident, by where they were seen; null: none was captured. */
   #sent: Map<string, number> | null = null;
   #sentSince = 0;
-  /** Whether an answer waits for its look-up. */
-  isAnswering = false;
+  /** The peer's first datagram since, as long as it is not known to be an answer. */
+  answer: PeersDatagram | null = null;
 
   constructor(event: IcmpEvent, incidents: Incident[], at: number, isSaved: boolean) {
     this.event = event;
@@ -200,6 +227,17 @@ export class ErringFlow {
     if (count > 0 || this.#sent.size < MAX_PLACES) this.#sent.set(place, count + 1);
   }
 
+  /** Another error: what was sent before it tells nothing. */
+  startAnew(): void {
+    this.#sent?.clear();
+  }
+
+  /** Whether it had an error after `time`, or at that time. */
+  hadErrorSince({ seconds, nanoseconds }: Pick<TimeStamp, 'seconds' | 'nanoseconds'>): boolean {
+    const { last } = this.incident;
+    return last.seconds > seconds || (last.seconds === seconds && last.nanoseconds >= nanoseconds);
+  }
+
   /** From now on datagrams are captured: none seen is none sent. */
   beginCounting(): void {
     if (this.#sent !== null) return;
@@ -238,8 +276,10 @@ export class Incidents {
   readonly #ports = new Uint16Array(65_536);
   #followedTuples = 0;
   readonly #recent = new RecentFlows<ErringFlow>();
-  /** No incident becomes quiet before: milliseconds on the clock of `error`. */
-  nextQuietAt = Number.POSITIVE_INFINITY;
+  /** Flows with an answer that has yet to count. */
+  readonly #answering = new Set<ErringFlow>();
+  /** No incident becomes quiet, and no answer counts, before: milliseconds on the clock of `error`. */
+  nextAt = Number.POSITIVE_INFINITY;
   /** Called when a flow is to be followed that was not, or no longer. */
   onFollow: (() => void) | undefined;
   /** Incidents that are in no table any more, and their errors. */
@@ -282,7 +322,7 @@ export class Incidents {
     } else {
       this.#add(event, at, before, isSaved);
     }
-    if (this.nextQuietAt > at + QUIET_MS) this.nextQuietAt = at + QUIET_MS;
+    if (this.nextAt > at + QUIET_MS) this.nextAt = at + QUIET_MS;
   }
 
   /** Whether any flow is followed. */
@@ -301,11 +341,34 @@ export class Incidents {
     return flow?.isDown === true && !flow.isSaved ? flow : null;
   }
 
-  /** The peer answered on `flow`: the incidents that this ends. */
+  /**
+   * A datagram of the peer on `flow`. It may be an answer only if something was sent to the peer since the last error: a peer
+   * that sends whatever happens answers nothing.
+   */
+  hear(flow: ErringFlow, datagram: PeersDatagram): void {
+    if (flow.answer !== null || flow.hadErrorSince(datagram.time) || (flow.sent ?? 0) === 0) return;
+    flow.answer = datagram;
+    this.#answering.add(flow);
+    this.nextAt = Math.min(this.nextAt, datagram.at + ANSWER_MS);
+  }
+
+  /** The flows whose answer counts by `at`, unless an error came after it that has yet to be shown. */
+  takeAnswers(at: number): ErringFlow[] {
+    const flows: ErringFlow[] = [];
+    for (const flow of this.#answering) {
+      if (flow.answer!.at + ANSWER_MS > at) this.nextAt = Math.min(this.nextAt, flow.answer!.at + ANSWER_MS);
+      else flows.push(flow);
+    }
+    for (const flow of flows) this.#answering.delete(flow);
+    return flows;
+  }
+
+  /** The incidents that an answer of the peer at `at` ends: none where an error came after it. */
   answered({ incidents }: ErringFlow, at: number): Incident[] {
-    const ended = incidents.filter(({ state }) => state !== 'recovered');
-    for (const incident of ended) this.#end(incident, Math.max(0, Math.round(at - incident.firstAt)));
-    return ended;
+    const down = incidents.filter(({ state }) => state !== 'recovered');
+    if (down.some(({ lastAt }) => lastAt > at)) return [];
+    for (const incident of down) this.#end(incident, Math.max(0, Math.round(at - incident.firstAt)));
+    return down;
   }
 
   /** Takes what a saved record says of its incident. False where none is known. */
@@ -319,28 +382,40 @@ export class Incidents {
 
   /** Those that have become quiet by `at`, with the datagrams that were seen to go to the peer since the last error. */
   becomeQuiet(at: number): { incident: Incident; sent: number | null }[] {
-    this.nextQuietAt = Number.POSITIVE_INFINITY;
+    this.nextAt = Number.POSITIVE_INFINITY;
     const quiet: Incident[] = [];
     for (const incident of this.#running()) {
       if (incident.state !== 'open' || !incident.isOutage || incident.isSaved) continue;
-      if (incident.quietAt <= at) {
+      const quietAt = this.#quietAt(incident);
+      if (quietAt <= at) {
         incident.state = 'quiet';
         quiet.push(incident);
-      } else this.nextQuietAt = Math.min(this.nextQuietAt, incident.quietAt);
+      } else this.nextAt = Math.min(this.nextAt, quietAt);
     }
     if (quiet.length === 0) return [];
     const sent = this.#sentOf(new Set(quiet));
-    return quiet.map((incident) => ({ incident, sent: sent.get(incident) ?? null }));
+    return quiet.map((incident) => {
+      const count = sent.get(incident) ?? null;
+      // Of several sockets each may have been another one's successor, and what the next one sends is not seen.
+      return { incident, sent: count === 0 && incident.socketCount.count > 1 ? null : count };
+    });
+  }
+
+  /** Errors about the same port that no process is known to have had may be its own. */
+  #quietAt(incident: Incident): number {
+    if (!incident.isNamed) return incident.quietAt;
+    const { remote, remotePort, errno, event } = incident;
+    const unknown = this.#others.get(keyFor('', event.direction, remote, remotePort, errno));
+    return Math.max(incident.quietAt, unknown?.quietAt ?? 0);
   }
 
   /**
-   * The flows that are followed for an answer, those in `already` with an incident that is not quiet first, then the last to
-   * err. A peer that has not answered for long, and had no error either, may be one that never answers.
+   * The flows that are followed for an answer, those in `already` that had an error lately first, then the last to err. A peer that has not answered for long, and had no error either, may be one that never answers.
    */
   followed(already: ReadonlySet<ErringFlow>, at: number): ErringFlow[] {
     const flows = new Set<ErringFlow>();
     for (const { flow } of this.#flows.values()) if (flow.isDown && at - flow.lastAt < FOLLOWED_MS) flows.add(flow);
-    const rank = (flow: ErringFlow): number => (already.has(flow) && flow.incident.state === 'open' ? 0 : 1);
+    const rank = (flow: ErringFlow): number => (already.has(flow) && at - flow.lastAt < QUIET_MS ? 0 : 1);
     return [...flows].toSorted((a, b) => rank(a) - rank(b) || b.lastAt - a.lastAt);
   }
 
@@ -367,6 +442,10 @@ export class Incidents {
     }
     incident.add(event, at, true);
     incident.isSaved = isSaved;
+    if (before !== undefined) {
+      before.startAnew();
+      for (const other of before.incidents) if (other !== incident && other.state === 'open') other.state = 'other';
+    }
     if (!incident.isOutage || !this.#mayBeFollowed(event)) return;
     // The peer that is gone may be gone in more than one way: refused first, then unreachable.
     const others = before?.incidents.filter((other) => other.key !== incident.key && other.state !== 'recovered') ?? [];
@@ -421,8 +500,8 @@ export class Incidents {
     return true;
   }
 
-  #tableOf({ processes }: Incident): Generations<Incident> {
-    return processes.length > 0 ? this.#named : this.#others;
+  #tableOf({ isNamed }: Incident): Generations<Incident> {
+    return isNamed ? this.#named : this.#others;
   }
 
   #forget(incident: Incident): void {
@@ -453,7 +532,13 @@ export class Incidents {
 /** Whether an error on a flow belongs to the incident that the one before it belongs to. */
 function isSame(incident: Incident, before: IcmpEvent, event: IcmpEvent): boolean {
   if (incident.errno !== event.errno) return false;
-  return before.sockets === event.sockets || incident.key === keyOf(event);
+  if (before.sockets === event.sockets) return true;
+  // Who holds a socket may change: it is the same outage.
+  return hasCommonSocket(before, event) || incident.key === keyOf(event);
+}
+
+function hasCommonSocket({ sockets: some = [] }: IcmpEvent, { sockets: others = [] }: IcmpEvent): boolean {
+  return some.some(({ inode }) => inode !== 0 && others.some((other) => other.inode === inode));
 }
 
 function keyOf(event: IcmpEvent): string {
@@ -462,7 +547,17 @@ function keyOf(event: IcmpEvent): string {
     .map(({ pid, started }) => `${pid} ${started}`)
     .toSorted()
     .join();
-  return `${processes} ${event.direction === 'out' ? 'out' : ''} ${address} ${port} ${event.errno}`;
+  return keyFor(processes, event.direction, address, port, event.errno ?? null);
+}
+
+function keyFor(
+  processes: string,
+  direction: Direction,
+  address: string,
+  port: number | null,
+  errno: string | null,
+): string {
+  return `${processes} ${direction === 'out' ? 'out' : ''} ${address} ${port} ${errno}`;
 }
 
 /** The far end as the socket sees it. */

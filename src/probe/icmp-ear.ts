@@ -54,6 +54,7 @@ export class IcmpEar {
         {
           beforeChunk: () => {},
           packet: (cursor) => this.#packet(cursor),
+          tick: () => {},
           afterChunk: () => Promise.resolve(),
           notice: (notice) => {
             switch (notice.kind) {

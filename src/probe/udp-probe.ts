@@ -88,7 +88,9 @@ class Attempt {
       return isLast;
     }
     this.#unlisten = ear.listen(this.#local, { address: unscoped(peer.address), port: peer.port }, (icmp, at) => {
-      this.#port.captured(icmp, at);
+      const { sentFrom, sentTo } = icmp;
+      const isUntranslated = isSame(sentFrom, local) && isSame(sentTo, peer);
+      this.#port.captured(icmp, at, isUntranslated);
       this.#wake();
     });
     socket.on('message', (answer, from) => {
@@ -196,4 +198,8 @@ function isFrom(from: RemoteInfo, peer: { address: string; port: number }): bool
 function unscoped(address: string): string {
   const text = address.replace(/%.*/, '');
   return canonicalAddress(text) ?? text;
+}
+
+function isSame({ address, port }: Endpoint, other: Endpoint): boolean {
+  return port === other.port && address === unscoped(other.address);
 }

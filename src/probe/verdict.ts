@@ -89,6 +89,7 @@ interface Seen {
   error: IcmpError;
   errno: string | null;
   at: number;
+  isUntranslated: boolean;
 }
 
 export class PortProbe {
@@ -133,12 +134,17 @@ export class PortProbe {
     else this.#told ??= { errno, at };
   }
 
-  /** An ICMP error was captured that quotes a datagram of this socket. */
-  captured(error: IcmpError, at: number): void {
+  /**
+   * An ICMP error was captured that quotes a datagram of this socket; or, where it is not the socket's own tuple, one that NAT of
+   * this host may have made of it. Another process, or another network namespace, may have had the same port: that one is
+   * believed only if the socket is told of it.
+   */
+  captured(error: IcmpError, at: number, isUntranslated = true): void {
     const { version, type, code } = error;
     if (saysNothing(version, type)) return;
     const { errno, fatal } = errnoFor(version, type, code);
-    const seen = { error, errno, at };
+    const seen = { error, errno, at, isUntranslated };
+    if (!isUntranslated && !fatal) return;
     if (errno === 'EMSGSIZE') this.#tooBigFor(error, at);
     else if (fatal) this.#seen ??= seen;
     else if (isUnreachable(version, type) && this.#options.isOwn(error.src)) this.#endWith(seen);
@@ -171,7 +177,8 @@ export class PortProbe {
         this.#end({ verdict: verdictOf(told.errno), errno: told.errno, icmp: null }, told.at);
       }
     } else if (seen !== null && now >= seen.at + OTHER_HALF_MS) {
-      this.#endWith(seen, { socketNotTold: true });
+      if (seen.isUntranslated) this.#endWith(seen, { socketNotTold: true });
+      else this.#seen = null;
     }
   }
 

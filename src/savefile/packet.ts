@@ -43,6 +43,9 @@ export interface CaptureInterface {
 
 /** libpcap's counts for an interface (pcapng Interface Statistics Block); null where the block has none. */
 export interface InterfaceStatistics {
+  /** When they were read: since 1970-01-01T00:00:00Z, as in PacketCursor. */
+  seconds: number;
+  nanoseconds: number;
   /** pcap_stats ps_recv: packets that passed the filter. */
   received: number | null;
   /** pcap_stats ps_drop: packets dropped because the capture buffer was full. */

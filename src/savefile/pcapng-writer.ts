@@ -162,7 +162,7 @@ export function writeInterfaceStatistics(
   interfaceId: number,
   seconds: number,
   microseconds: number,
-  { received, dropped }: InterfaceStatistics,
+  { received, dropped }: Pick<InterfaceStatistics, 'received' | 'dropped'>,
 ): number {
   let at = put32(target, offset + 8, interfaceId);
   at = putTime(target, at, seconds, microseconds);

@@ -336,7 +336,9 @@ export class PcapngParser implements RecordParser {
       return true;
     });
     // This project's captures have ps_drop in isb_osdrop; dumpcap puts it into isb_ifdrop.
-    this.#handler.statistics?.(counted.shown, { received, dropped: osdrop ?? ifdrop });
+    const time = { seconds: 0, nanoseconds: 0 };
+    setTime(time, counted, view.getUint32(at + 12, this.#little), view.getUint32(at + 16, this.#little));
+    this.#handler.statistics?.(counted.shown, { ...time, received, dropped: osdrop ?? ifdrop });
   }
 
   /**
@@ -403,7 +405,12 @@ function text(view: DataView, at: number, length: number): string {
  * Splits a time stamp of `high` · 2^32 + `low` units into seconds and nanoseconds, exactly (nanoseconds cut, not
  * rounded, where the units are finer).
  */
-function setTime(cursor: PacketCursor, { decimal, resolution, offset }: Interface, high: number, low: number): void {
+function setTime(
+  cursor: Pick<PacketCursor, 'seconds' | 'nanoseconds'>,
+  { decimal, resolution, offset }: Interface,
+  high: number,
+  low: number,
+): void {
   if (decimal === 0) {
     const units = (BigInt(high) << 32n) | BigInt(low);
     cursor.seconds = Number(units / resolution) + offset;

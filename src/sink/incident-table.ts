@@ -1,7 +1,7 @@
 /**
  * Incidents as a table for people.
  */
-import type { Hears, Incident, Incidents } from '../correlate/incidents.ts';
+import type { Hears, Incident, Incidents, IncidentState } from '../correlate/incidents.ts';
 import { endpoint, listed, processName } from './attribution-text.ts';
 import { counted, grouped } from './numbers.ts';
 import type { Octets } from './output.ts';
@@ -16,6 +16,12 @@ const HEARS: Record<Hears, string> = {
   recverr: 'if IP_RECVERR',
   closed: 'closed',
   unknown: '?',
+};
+
+const STATES: Record<Exclude<IncidentState, 'recovered'>, string> = {
+  open: 'open',
+  other: 'goes on in another row',
+  quiet: 'quiet',
 };
 
 /** The lines of the table, the header first. `now`: milliseconds on the clock of the incidents, null where it stands still. */
@@ -73,7 +79,7 @@ function process({ processes, event }: Incident): Octets {
 function state({ state: is, downMs, lastAt }: Incident, now: number | null): string {
   if (is === 'recovered') return `answers again after ${duration(downMs)}`;
   const since = now === null ? '' : `, ${duration(now - lastAt)} since the last`;
-  return `${is === 'quiet' ? 'quiet' : 'open'}${since}`;
+  return `${STATES[is]}${since}`;
 }
 
 function duration(milliseconds: number): string {

@@ -36,9 +36,13 @@ export class Output {
   /** Octets that were written for good: whole pieces, as `write` got them. */
   written = 0;
 
+  /** A file: what is left is written at the end even if the program was told to end. */
+  readonly #isFile: boolean;
+
   /** `onError` is called once, when a write fails; after that everything written is dropped. */
-  constructor(stream: Writable, onError: (error: NodeJS.ErrnoException) => void) {
+  constructor(stream: Writable, onError: (error: NodeJS.ErrnoException) => void, isFile = false) {
     this.#stream = stream;
+    this.#isFile = isFile;
     stream.on('error', (error: NodeJS.ErrnoException) => {
       if (this.#error !== null) return;
       this.#error = error;
@@ -109,7 +113,7 @@ export class Output {
     const taken = new Promise<void>((resolve) => {
       this.#stream.write('', () => resolve());
     });
-    await Promise.race([taken, this.#hurried.promise]);
+    await (this.#isFile ? taken : Promise.race([taken, this.#hurried.promise]));
   }
 
   #release(): void {

@@ -1,6 +1,6 @@
 /**
  * `-w`: the packets that are shown, each with what was found out as comments: a line for people, and the JSON line, by which
- * a replay prints the same again (correlate/saved-attribution.ts). A classic pcap file has the packets alone.
+ * a replay prints the same again (correlate/saved-lines.ts). A classic pcap file has the packets alone.
  */
 import type { IcmpEvent, IncidentRecord } from '../event.ts';
 import { isRecord } from '../event.ts';

@@ -298,7 +298,7 @@ class Capture {
     return follower;
   }
 
-  /** Every second: the counts, and names that have changed. */
+  /** Every second: the counts, which tell the parent too that time passes, and names that have changed. */
   tick(): void {
     for (const [index, { name }] of this.#interfaces) {
       if (this.#nameOf(index) !== name) this.#interfaces.delete(index);
@@ -349,7 +349,6 @@ class Capture {
     if (current === null) return;
     const received = (current.received - this.#last.received) >>> 0;
     const dropped = (current.dropped - this.#last.dropped) >>> 0;
-    if (received === 0 && dropped === 0) return;
     this.#last = current;
     this.#total.received += received;
     this.#total.dropped += dropped;
@@ -403,7 +402,8 @@ function main(): void {
     }
     const capture = new Capture(cap, request);
     capture.open();
-    setInterval(() => capture.tick(), STATISTICS_EVERY_MS);
+    // After what is there to be read was read: a process that was stopped finds its timers due first.
+    setInterval(() => setImmediate(() => capture.tick()), STATISTICS_EVERY_MS);
     process.stdin.on('error', () => {});
     createInterface({ input: process.stdin }).on('line', (line) => capture.follow(JSON.parse(line) as CaptureOrder));
     process.stdin.on('close', () => {

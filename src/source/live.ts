@@ -35,6 +35,8 @@ export interface LiveHandler {
   /** Before the packets of each chunk of the stream. */
   beforeChunk(): void;
   packet(cursor: PacketCursor): void;
+  /** Every second, in the order of the packets: those that came before this time, by the clock of the host, were there. */
+  tick(time: { seconds: number; nanoseconds: number }): void;
   /** After each chunk of the stream; reading goes on when it resolves. */
   afterChunk(): Promise<void>;
   /** Something that the user should know. */
@@ -182,8 +184,9 @@ export class LiveCapture {
   async #readStream(stdout: Readable): Promise<void> {
     const reader = new SavefileReader({
       packet: (cursor) => this.#handler.packet(cursor),
-      statistics: (_iface: CaptureInterface, { received, dropped }: InterfaceStatistics) => {
+      statistics: (_iface: CaptureInterface, { received, dropped, ...time }: InterfaceStatistics) => {
         this.#current = { received: received ?? 0, dropped: dropped ?? 0 };
+        this.#handler.tick(time);
       },
     });
     for await (const chunk of stdout) {
