@@ -131,6 +131,9 @@ const PACKETS = [
   ),
 ];
 
+/** Then a minute passes, and what is open becomes quiet. */
+const LAST_ANSWER = 10;
+
 const directory = mkdtempSync(join(tmpdir(), 'uiw-selected-'));
 afterAll(() => rmSync(directory, { recursive: true }));
 const path = (name: string): string => join(directory, name);
@@ -141,7 +144,7 @@ const SAVED = path('saved.pcapng');
 writeFileSync(
   CAPTURE,
   pcap(
-    PACKETS.map((data, index) => ({ seconds: START + index, nanoseconds: 0, data })),
+    PACKETS.map((data, index) => ({ seconds: START + index + (index > LAST_ANSWER ? 60 : 0), nanoseconds: 0, data })),
     { linkType: 101 },
   ),
 );
@@ -310,8 +313,8 @@ describe('-c counts what is shown', () => {
     const options = ['--json', '--errno', 'ECONNREFUSED', '--errno', 'ENETUNREACH', '--host', HOST];
     const all = udpicmpWatch([...source, ...options]).stdout;
     const wanted = eventsOf(all);
-    // Two incidents have ended before the last event.
-    expect(linesOf(all).length - wanted.length).toBe(2);
+    // Two incidents have ended before the last event, and two have become quiet.
+    expect(all.match(/"event":"(recovered|quiet)"/g)).toHaveLength(4);
     for (const count of [1, 2, 4, wanted.length, wanted.length + 1]) {
       const { stdout, stderr, status } = udpicmpWatch([...source, ...options, '-c', String(count)]);
       const shown = Math.min(count, wanted.length);
@@ -322,11 +325,18 @@ describe('-c counts what is shown', () => {
   });
 });
 
-test.each([[[]], [['--plain']], [['--json']]])('%j -w: nothing is saved of what is not selected', (layout) => {
+// With --plain nothing is said of what became of it.
+test.each([
+  [[], ['error', 'quiet']],
+  [['--json'], ['error', 'quiet']],
+  [['--plain'], ['error']],
+])('%j -w: nothing is saved of what is not selected', (layout, saved) => {
   const again = path('some.pcapng');
   udpicmpWatch(['-r', SAVED, ...layout, '--port', '51820', '-w', again]);
-  const left = linesOf(udpicmpWatch(['-r', again, '--json']).stdout);
-  expect(left.map((line) => (JSON.parse(line) as IcmpEvent).flow?.sport)).toEqual([51_820]);
+  const left = linesOf(udpicmpWatch(['-r', again, '--json']).stdout).map(
+    (line) => JSON.parse(line) as Pick<IcmpEvent, 'flow'> & { event?: string },
+  );
+  expect(left.map(({ event, flow }) => [event ?? 'error', flow?.sport])).toEqual(saved.map((what) => [what, 51_820]));
 });
 
 describe('a value that nothing can match: one line, status 2', () => {
