@@ -5,7 +5,11 @@ export default defineConfig({
     // Time stamps in goldens are local time.
     env: { TZ: 'UTC' },
     projects: [
-      { extends: true, test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/lab/**'] } },
+      {
+        extends: true,
+        // Some count to a million, which a machine that is busy takes its time for.
+        test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/lab/**'], testTimeout: 30_000 },
+      },
       {
         extends: true,
         test: {
