@@ -234,7 +234,7 @@ export class EventPipeline {
     const json = this.#options.usesComments ? savedJsonOfEntry(entry) : null;
     if (json === null || this.#ended) return;
     this.#believe(() => {
-      this.#ready({ saved: restoreQuiet(json) }, '', null, 0);
+      this.#ready({ saved: restoreQuiet(json, entry) }, '', null, 0);
     });
   };
 

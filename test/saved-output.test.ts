@@ -22,6 +22,7 @@ import { snapshotOf } from './host/saved-snapshot.ts';
 import { eventually, LabProcess, PYTHON } from './lab/network.ts';
 import { answer, captureOf, datagram, echoRequest, portUnreachable, RAW } from './packets.ts';
 import { replay, type ReplayOptions } from './replay.ts';
+import { enhancedPacket, interfaceDescription, sectionHeader } from './savefile/build.ts';
 import { tcpdump, timeOf, tsharkFields } from './savefile/judges.ts';
 import { read } from './savefile/read.ts';
 
@@ -93,6 +94,30 @@ describe.each([
     }
     expect(lines).toBeGreaterThan(200);
   });
+});
+
+/** libpcap, the judge of fixtures, has 32 bits for seconds here and there. */
+test.each([
+  ['microseconds that no plain number counts', {}, 13_953_551_628_838_633n],
+  ['all 64 bits of nanoseconds', { tsresol: 9 }, 2n ** 64n - 1n],
+  ['before 1970', { tsoffset: -(10n ** 10n) }, 1_000_001n],
+  ['before RFC 3339', { tsoffset: -(10n ** 12n) }, 1_000_001n],
+  ['years that no date has', { tsoffset: 2n ** 62n }, 999_999n],
+  ['years of 64 bits', { tsresol: 0 }, 2n ** 64n - 1n],
+])('times far away: %s', (_name, shape, units) => {
+  const errors = [0n, 1n, 60_000_000n].map((later, n) =>
+    enhancedPacket('little', 0, BigInt.asUintN(64, units + later), portUnreachable(n + 1), 56, []),
+  );
+  const header = [sectionHeader('little'), interfaceDescription('little', { linkType: RAW, ...shape })];
+  const capture = Buffer.concat([...header, ...errors]);
+  for (const [, options] of PRINTED) {
+    const first = replay(capture, { ...options, save: 'pcapng' });
+    const second = replay(first.saved, { ...options, save: 'pcapng' });
+    expect(first.stdout).toContain('192.0.2.20');
+    expect(second.stdout).toBe(first.stdout);
+    expect(second.incidents).toBe(first.incidents);
+    expect(second.saved.equals(first.saved)).toBe(true);
+  }
 });
 
 test('what was saved with --all-icmp is read without it', () => {

@@ -89,12 +89,23 @@ export function restoreRecovery(json: string, time: TimeStamp, answer: NatTuple)
   return record(saved, time);
 }
 
-/** A record that has no packet. @throws NotBelieved */
-export function restoreQuiet(json: string): IncidentRecord {
+/** A record that has no packet, and the JSON that its journal entry has. @throws NotBelieved */
+export function restoreQuiet(json: string, entry: string): IncidentRecord {
   const saved = parseRecord(json, 'quiet');
-  const time = parseRfc3339(saved.time ?? '');
+  const time = saved.time === null ? timeOfEntry(entry) : parseRfc3339(saved.time);
   if (time === null) throw new NotBelieved('it has no time');
   return record(saved, time);
+}
+
+/** What RFC 3339 cannot write the entry's own time says, in microseconds. */
+function timeOfEntry(entry: string): TimeStamp | null {
+  const [, text] = /^__REALTIME_TIMESTAMP=(-?\d{1,25})$/m.exec(entry) ?? [];
+  if (text === undefined) return null;
+  const units = BigInt(text);
+  const micros = ((units % 1_000_000n) + 1_000_000n) % 1_000_000n;
+  const seconds = Number((units - micros) / 1_000_000n);
+  if (!Number.isSafeInteger(seconds)) return null;
+  return { seconds, nanoseconds: Number(micros) * 1000, nanosecondResolution: false };
 }
 
 function record({ time: _time, ...saved }: Saved<IncidentRecord>, time: TimeStamp): IncidentRecord {

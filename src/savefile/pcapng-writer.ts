@@ -9,6 +9,7 @@ import {
   BYTE_ORDER_MAGIC,
   ENHANCED_PACKET,
   IF_NAME,
+  IF_TSOFFSET,
   IF_TSRESOL,
   INTERFACE_DESCRIPTION,
   INTERFACE_STATISTICS,
@@ -42,6 +43,8 @@ export interface InterfaceDescription {
   name: string;
   /** Its time stamps are in nanoseconds. */
   nanosecondResolution?: boolean;
+  /** Seconds that its time stamps count from; 1970 if absent. */
+  timeOffset?: number;
 }
 
 /** Octets that `writeSectionHeader` writes. */
@@ -64,21 +67,22 @@ export function writeSectionHeader(target: Uint8Array, offset: number, header: S
 }
 
 /** Octets that `writeInterfaceDescription` writes. */
-export function interfaceDescriptionSize({ name, nanosecondResolution }: InterfaceDescription): number {
-  return 24 + textSize(name || undefined) + (nanosecondResolution === true ? 8 : 0);
+export function interfaceDescriptionSize({ name, nanosecondResolution, timeOffset = 0 }: InterfaceDescription): number {
+  return 24 + textSize(name || undefined) + (nanosecondResolution === true ? 8 : 0) + (timeOffset === 0 ? 0 : 12);
 }
 
 /** Section 4.2. The interface's ID is the number of such blocks before this one in the section. */
 export function writeInterfaceDescription(
   target: Uint8Array,
   offset: number,
-  { linkType, snaplen, name, nanosecondResolution }: InterfaceDescription,
+  { linkType, snaplen, name, nanosecondResolution, timeOffset = 0 }: InterfaceDescription,
 ): number {
   let at = put16(target, offset + 8, linkType);
   at = put16(target, at, 0);
   at = put32(target, at, snaplen);
   at = putText(target, at, IF_NAME, name || undefined);
   if (nanosecondResolution === true) at = put32(target, put16(target, put16(target, at, IF_TSRESOL), 1), 9);
+  if (timeOffset !== 0) at = put64(target, put16(target, put16(target, at, IF_TSOFFSET), 8), BigInt(timeOffset));
   at = put32(target, at, OPT_ENDOFOPT);
   return putFrame(target, offset, INTERFACE_DESCRIPTION, at);
 }
@@ -114,6 +118,7 @@ export const MAXIMUM_COMMENT = 0xffff;
 
 /**
  * Section 4.3, with comments (section 3.5), each of at most MAXIMUM_COMMENT octets.
+ * @param seconds since the time offset of its interface: of nanoseconds 2^34 fit, until the year 2514
  * @param nanoseconds within the second
  * @param nanosecondResolution as its interface was described
  */
@@ -130,13 +135,11 @@ export function commentedPacket(
   for (const comment of comments) size += 4 + padded(comment.length);
   const target = Buffer.allocUnsafe(size);
   let at = put32(target, 8, interfaceId);
-  if (nanosecondResolution) {
-    const units = BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds);
-    at = put32(target, at, Number(BigInt.asUintN(32, units >> 32n)));
-    at = put32(target, at, Number(BigInt.asUintN(32, units)));
-  } else {
-    at = putTime(target, at, seconds, Math.trunc(nanoseconds / 1000));
-  }
+  const units = nanosecondResolution
+    ? BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds)
+    : BigInt(seconds) * 1_000_000n + BigInt(Math.trunc(nanoseconds / 1000));
+  at = put32(target, at, Number(units >> 32n));
+  at = put32(target, at, Number(units & 0xffff_ffffn));
   at = putPacket(target, at, packet, packet.length, len);
   for (const comment of comments) at = putOption(target, at, OPT_COMMENT, comment);
   at = put32(target, at, OPT_ENDOFOPT);
@@ -231,6 +234,11 @@ function put16(target: Uint8Array, at: number, value: number): number {
   target[at] = value;
   target[at + 1] = value >>> 8;
   return at + 2;
+}
+
+function put64(target: Uint8Array, at: number, value: bigint): number {
+  at = put32(target, at, Number(BigInt.asUintN(32, value)));
+  return put32(target, at, Number(BigInt.asUintN(32, value >> 32n)));
 }
 
 /** Of a value beyond 32 bits, the lower 32. */

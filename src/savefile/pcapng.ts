@@ -34,7 +34,7 @@ export const OPT_ENDOFOPT = 0;
 export const OPT_COMMENT = 1;
 export const IF_NAME = 2;
 export const IF_TSRESOL = 9;
-const IF_TSOFFSET = 14;
+export const IF_TSOFFSET = 14;
 export const ISB_IFRECV = 4;
 const ISB_IFDROP = 5;
 export const ISB_OSDROP = 7;
@@ -51,7 +51,7 @@ const MAXIMUM_BLOCK = 16 * 1024 * 1024;
 const MAXIMUM_INTERFACES = 65_536;
 /** Octets of a journal entry that is looked at. */
 const MAXIMUM_JOURNAL_ENTRY = 1024 * 1024;
-/** Octets of an interface name that are kept: Linux allows 15, Windows names run to some 60. */
+/** Characters of an interface name that are kept: Linux allows 15, Windows names run to some 60. */
 const MAXIMUM_NAME = 256;
 
 /** An interface of the section, and how its 64-bit time stamps count. */
@@ -210,7 +210,7 @@ export class PcapngParser implements RecordParser {
     let exponent = 6;
     let offset = 0;
     const sound = this.#options(view, at + 16, at + total - 4, (code, value, length) => {
-      if (code === IF_NAME) name = text(view, value, Math.min(length, MAXIMUM_NAME)) || null;
+      if (code === IF_NAME) name = nameOf(text(view, value, length));
       else if (code === IF_TSRESOL && length === 1) exponent = view.getUint8(value);
       else if (code === IF_TSOFFSET && length === 8) offset = Number(view.getBigInt64(value, this.#little));
       else return code !== IF_TSRESOL && code !== IF_TSOFFSET;
@@ -396,6 +396,12 @@ function minimumLength(type: number): number {
 
 const UTF8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
+/** Cut between characters: what is written of it (-w) is then the same name when it is read. */
+function nameOf(full: string): string | null {
+  if (full === '') return null;
+  return full.length <= MAXIMUM_NAME ? full : Array.from(full).slice(0, MAXIMUM_NAME).join('');
+}
+
 /** UTF-8; what is none becomes U+FFFD. */
 function text(view: DataView, at: number, length: number): string {
   return UTF8.decode(new Uint8Array(view.buffer, view.byteOffset + at, length));
@@ -413,7 +419,7 @@ function setTime(
 ): void {
   if (decimal === 0) {
     const units = (BigInt(high) << 32n) | BigInt(low);
-    cursor.seconds = Number(units / resolution) + offset;
+    cursor.seconds = exact(Number(units / resolution) + offset);
     cursor.nanoseconds = Number(((units % resolution) * 1_000_000_000n) / resolution);
     return;
   }
@@ -423,6 +429,11 @@ function setTime(
   const middle = Math.floor(rest / decimal);
   rest = (rest - middle * decimal) * 0x1_0000 + (low & 0xffff);
   const lower = Math.floor(rest / decimal);
-  cursor.seconds = upper * 0x1_0000_0000 + middle * 0x1_0000 + lower + offset;
+  cursor.seconds = exact(upper * 0x1_0000_0000 + middle * 0x1_0000 + lower + offset);
   cursor.nanoseconds = (rest - lower * decimal) * (1e9 / decimal);
+}
+
+/** No date is that far away; beyond it seconds would be rounded, and be others after they were saved. */
+function exact(seconds: number): number {
+  return Math.max(Number.MIN_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, seconds));
 }

@@ -45,6 +45,9 @@ const MAXIMUM_JOURNAL_JSON = 1024 * 1024 - MAXIMUM_COMMENT - 4096;
 /** After this many interfaces a new section begins, so that no reader's table of them grows for ever. */
 const MAX_INTERFACES = 1024;
 
+/** Seconds whose nanoseconds fit into 64 bits. What is before 1970 or later counts from a multiple of them. */
+const TIME_SPAN = 2 ** 34;
+
 export interface PacketWriter {
   readonly output: Output;
   /** Called by who knows that there is a capture, even if there is nothing to save. */
@@ -101,7 +104,7 @@ export class PcapngFile implements PacketWriter {
     if (packet === null) {
       const line = json.length > MAXIMUM_JOURNAL_JSON ? '' : `${JOURNAL_FIELD}${json}\n`;
       if (line === '') this.#withoutJson++;
-      const microseconds = `${shown.seconds}${String(Math.trunc(shown.nanoseconds / 1000)).padStart(6, '0')}`;
+      const microseconds = BigInt(shown.seconds) * 1_000_000n + BigInt(Math.trunc(shown.nanoseconds / 1000));
       const fields = `__REALTIME_TIMESTAMP=${microseconds}\nSYSLOG_IDENTIFIER=udpicmp-watch\nMESSAGE=${words}\n`;
       this.#put(journalEntry(octets(fields + line)));
       return;
@@ -110,11 +113,12 @@ export class PcapngFile implements PacketWriter {
     const pieces = commentsOf(json);
     if (pieces === null) this.#withoutJson++;
     else comments.push(...pieces.map(octets));
-    const id = this.#interfaceId(packet.iface);
     const { seconds, nanoseconds } = shown;
+    const timeOffset = Math.floor(seconds / TIME_SPAN) * TIME_SPAN;
+    const id = this.#interfaceId(packet.iface, timeOffset);
     const { nanosecondResolution } = packet.iface;
     const { bytes, len } = packet;
-    this.#put(commentedPacket(id, seconds, nanoseconds, nanosecondResolution, bytes, len, comments));
+    this.#put(commentedPacket(id, seconds - timeOffset, nanoseconds, nanosecondResolution, bytes, len, comments));
   }
 
   #section(): void {
@@ -125,12 +129,12 @@ export class PcapngFile implements PacketWriter {
     this.#interfaces.clear();
   }
 
-  #interfaceId({ name, linkType, snaplen, nanosecondResolution }: CaptureInterface): number {
-    const key = `${linkType} ${snaplen} ${nanosecondResolution} ${name ?? ''}`;
+  #interfaceId({ name, linkType, snaplen, nanosecondResolution }: CaptureInterface, timeOffset = 0): number {
+    const key = `${linkType} ${snaplen} ${nanosecondResolution} ${timeOffset} ${name ?? ''}`;
     const known = this.#interfaces.get(key);
     if (known !== undefined) return known;
     if (this.#interfaces.size === MAX_INTERFACES) this.#section();
-    const description = { linkType, snaplen, name: name ?? '', nanosecondResolution };
+    const description = { linkType, snaplen, name: name ?? '', nanosecondResolution, timeOffset };
     const block = Buffer.allocUnsafe(interfaceDescriptionSize(description));
     writeInterfaceDescription(block, 0, description);
     this.#put(block);

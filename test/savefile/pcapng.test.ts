@@ -133,13 +133,28 @@ test('time stamps are exact in every resolution', () => {
         ];
         const resolution = tsresol < 0x80 ? 10n ** BigInt(tsresol) : 2n ** BigInt(tsresol - 0x80);
         const [record] = read(Buffer.concat(file)).records;
-        expect(record?.seconds).toBe(Number(units / resolution) + Number(tsoffset));
+        const seconds = Number(units / resolution) + Number(tsoffset);
+        expect(record?.seconds).toBe(Math.min(Number.MAX_SAFE_INTEGER, seconds));
         expect(record?.nanoseconds).toBe(Number(((units % resolution) * 1_000_000_000n) / resolution));
         expect(record?.iface.nanosecondResolution).toBe(resolution > 1_000_000n);
       },
     ),
     { numRuns: 2000 },
   );
+});
+
+test('seconds that no plain number has are cut to the last that one has', () => {
+  const of = (units: bigint, tsoffset: bigint): number | undefined =>
+    read(
+      Buffer.concat([
+        sectionHeader('little'),
+        interfaceDescription('little', { tsresol: 0, tsoffset }),
+        enhancedPacket('little', 0, units, DATA),
+      ]),
+    ).records[0]?.seconds;
+  expect(of(2n ** 63n, 0n)).toBe(Number.MAX_SAFE_INTEGER);
+  expect(of(0n, -(2n ** 63n))).toBe(Number.MIN_SAFE_INTEGER);
+  expect(of(5n, 2n ** 52n)).toBe(2 ** 52 + 5);
 });
 
 test('time stamps agree with tshark', (ctx) => {
