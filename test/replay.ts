@@ -2,8 +2,11 @@
  * A replay within the process, as `-r` does it: for tests that make thousands of them.
  */
 import { Writable } from 'node:stream';
+import { HostAttribution } from '../src/correlate/attribute.ts';
 import { Incidents } from '../src/correlate/incidents.ts';
 import { EventPipeline, type PipelineCounts, type PipelineOptions } from '../src/event-pipeline.ts';
+import type { HostView } from '../src/host/host-view.ts';
+import type { Damage } from '../src/savefile/packet.ts';
 import { SavefileReader } from '../src/savefile/reader.ts';
 import { incidentTable } from '../src/sink/incident-table.ts';
 import { jsonLine, recordJson } from '../src/sink/json-lines.ts';
@@ -15,10 +18,16 @@ import { NOTHING_SELECTED } from './packets.ts';
 
 export const JSON_SINK: Sink = { printsCount: true, describe: () => '', format: jsonLine, record: recordJson };
 
-export interface ReplayOptions extends Partial<Pick<PipelineOptions, 'allIcmp' | 'selection' | 'usesComments'>> {
+export interface ReplayOptions extends Partial<
+  Pick<PipelineOptions, 'allIcmp' | 'selection' | 'usesComments' | 'maxEvents'>
+> {
   /** Text, if absent, as without options. */
   print?: 'json' | Partial<TextOptions>;
   save?: 'pcap' | 'pcapng';
+  /** What `--sockets` reads. */
+  sockets?: HostView & { name: string };
+  /** Octets of the pieces that the capture comes in, over and over; all at once if absent. */
+  pieces?: readonly number[];
 }
 
 export interface Replayed {
@@ -31,6 +40,7 @@ export interface Replayed {
   /** What was said of comments that are not believed. */
   notBelieved: string[];
   counts: PipelineCounts;
+  damage: Damage | null;
 }
 
 /** What is written, and where to. */
@@ -54,8 +64,15 @@ class Sheet {
   }
 }
 
+/** Of a sound capture. */
 export function replay(capture: Uint8Array, options: ReplayOptions = {}): Replayed {
-  const { print = {}, save, ...others } = options;
+  const replayed = replayAny(capture, options);
+  if (replayed.damage !== null) throw new Error(replayed.damage.message);
+  return replayed;
+}
+
+export function replayAny(capture: Uint8Array, options: ReplayOptions = {}): Replayed {
+  const { print = {}, save, sockets, pieces = [capture.length || 1], ...others } = options;
   const [out, file] = [new Sheet(), new Sheet()];
   const notBelieved: string[] = [];
   const incidents = new Incidents({ maxFlows: 4096, onlyKnownSockets: false });
@@ -63,11 +80,11 @@ export function replay(capture: Uint8Array, options: ReplayOptions = {}): Replay
   const pipeline = new EventPipeline({
     output: out.output,
     sink: print === 'json' ? JSON_SINK : textSink({ layout: 'two-line', timeStamp: 0, verbose: false, ...print }),
-    attribution: null,
+    attribution: sockets === undefined ? null : new HostAttribution(sockets),
     whyUnknown: 'a replay has no socket table',
-    host: null,
+    host: sockets?.name ?? null,
     isLive: false,
-    usesComments: true,
+    usesComments: sockets === undefined,
     onNotBelieved: (why) => notBelieved.push(why),
     onUnsupported: () => {},
     incidents,
@@ -85,9 +102,13 @@ export function replay(capture: Uint8Array, options: ReplayOptions = {}): Replay
     packet: (cursor) => pipeline.packet(cursor),
     journalEntry: (entry) => pipeline.journalEntry(entry),
   });
-  reader.push(capture);
+  for (let at = 0, piece = 0; at < capture.length; piece++) {
+    const chunk = capture.subarray(at, at + pieces[piece % pieces.length]!);
+    reader.push(chunk);
+    pipeline.endChunk();
+    at += chunk.length;
+  }
   reader.end();
-  if (reader.damage !== null) throw new Error(reader.damage.message);
   pipeline.end();
   if (save !== undefined) writer.begin();
   return {
@@ -97,5 +118,6 @@ export function replay(capture: Uint8Array, options: ReplayOptions = {}): Replay
     incidents: Buffer.from(incidentTable(incidents, null).join('\n'), 'latin1').toString('utf8'),
     notBelieved,
     counts: pipeline.counts,
+    damage: reader.damage,
   };
 }
