@@ -129,6 +129,21 @@ describe('a pcapng file', () => {
     expect(tshark(bench.file)).toHaveLength(events.length);
   });
 
+  test('a line for people that is longer than a comment is cut, between characters', () => {
+    const bench = new Bench();
+    const comm = 'aé→😀'.repeat(10_000);
+    const event = errorEvent({ sockets: [socketOf(1, [processOf(1, { comm })])] });
+    bench.write(event);
+    bench.write(quietOf({ sockets: [socketOf(1, [processOf(1, { comm })])] }), null);
+    const { comments, journal, damage } = read(bench.file);
+    expect(damage).toBeNull();
+    expect(utf8(attributionText(event, false)).startsWith(comments[0]![0]!)).toBe(true);
+    expect(Buffer.byteLength(comments[0]![0]!)).toBeGreaterThan(65_530);
+    expect(savedJson(comments[0]!)).toBe(lineOf(event));
+    expect(Buffer.byteLength(/^MESSAGE=(.*)$/m.exec(journal[0]!)![1]!)).toBeGreaterThan(2040);
+    expect(savedJsonOfEntry(journal[0]!)).not.toBeNull();
+  });
+
   test('a line that is longer still is left out and counted; the one for people is there', () => {
     const bench = new Bench();
     // As many comments as a line may have are 64.
