@@ -9,7 +9,6 @@ import {
   icmpv6Packet,
   ipv4,
   ipv6,
-  ndOption,
   octets,
   PEER,
   PEER6,
@@ -23,27 +22,27 @@ const QUOTE6 = ipv6(17, udp({ src: HOST6, dst: PEER6 }, octets(29)), { src: HOST
 
 type Bomb = (size: number, dice: Dice) => Buffer;
 
-/** DNSSL options whose names are pointers, each to the one before: tcpdump follows them all. */
-const searchLists: Bomb = (size, dice) => {
-  const label = dice.pick(['', '0161', '4100', '3f'.padEnd(128, '61'), '4108ff']);
+/** Octets of the longest option of neighbour discovery. */
+const LONGEST_OPTION = 255 * 8;
+
+/** DNSSL options with names that are a label and a pointer to the name before: tcpdump follows them all. */
+export function searchLists(size: number, label: Buffer): Buffer {
   const options: Buffer[] = [];
-  let at = 0;
-  while (at < size) {
-    const names: Buffer[] = [be16(0), be32(60)];
+  // The first ends where the lifetime has a zero.
+  let last = 4;
+  for (let at = 0; at < size; at += LONGEST_OPTION) {
+    const names: Buffer[] = [];
     let offset = at + 8;
-    for (let octetsLeft = 2000; octetsLeft > 0;) {
-      const target = offset >= 2 ? (offset - 2 - label.length / 2) & 0x3fff : 0;
-      const name = Buffer.concat([Buffer.from(label, 'hex'), be16(0xc000 | (target < 10 ? 10 : target))]);
-      names.push(name);
-      offset += name.length;
-      octetsLeft -= name.length;
+    while (offset + label.length + 2 <= at + LONGEST_OPTION) {
+      names.push(label, be16(0xc000 | last));
+      if (offset <= 0x3fff) last = offset;
+      offset += label.length + 2;
     }
-    const option = ndOption(31, Buffer.concat(names), 255);
-    options.push(Buffer.concat([option, Buffer.alloc(2040)]).subarray(0, 2040));
-    at += 2040;
+    const option = Buffer.concat([u8(31, 255), be16(0), be32(60), ...names, Buffer.alloc(LONGEST_OPTION)]);
+    options.push(option.subarray(0, LONGEST_OPTION));
   }
   return icmpv6Packet(134, 0, 0, Buffer.concat([be32(0, 0), ...options]));
-};
+}
 
 /** As deep as there is room. */
 function nested(size: number, first: Buffer, wrap: (inner: Buffer) => Buffer): Buffer {
@@ -56,7 +55,10 @@ function nested(size: number, first: Buffer, wrap: (inner: Buffer) => Buffer): B
 }
 
 const BOMBS: readonly Bomb[] = [
-  searchLists,
+  (size, dice) => {
+    const labels = ['', '0161', '410800', `4100${'ff'.repeat(32)}`, `3f${'61'.repeat(63)}`];
+    return searchLists(size - 4000, Buffer.from(dice.pick(labels), 'hex'));
+  },
   (size) => nested(Math.min(size, 20_000), QUOTE, (inner) => icmpv4Packet(3, 3, 0, inner)),
   (size) => nested(Math.min(size, 20_000), QUOTE6, (inner) => icmpv6Packet(1, 4, 0, inner)),
   (size) =>

@@ -37,6 +37,7 @@ export function printDomainName(p: Printer, start: number, message: number): num
   let after: number | null = null;
   let printed = 0;
   for (let at = start; ;) {
+    p.countLabel(message);
     const first = p.u8(at);
     const size = labelSize(p, at);
     if (size === null) return null;
@@ -99,10 +100,13 @@ function printLabel(p: Printer, at: number, size: number): boolean {
 /** RFC 2673, section 3: | Count | Label Data |, as a string of hexadecimal digits. */
 function printBitLabel(p: Printer, at: number): void {
   const bits = bitsOf(p, at);
-  p.print('\\[x');
-  let octet = at + 1;
-  let left = bits;
-  for (; left > 7; left -= 8, octet++) p.print(hex(p.u8(octet), 2));
+  const whole = bits >> 3;
+  const left = bits & 7;
+  const octet = at + 1 + whole;
+  const captured = Math.min(whole, p.available(at + 1));
+  // In one piece: a string that is added up from thousands of short ones takes as much memory as they do.
+  p.print(`\\[x${Buffer.from(p.bytes.subarray(at + 1, at + 1 + captured)).toString('hex')}`);
+  p.need(at + 1, whole);
   if (left > 4) p.print(hex(p.u8(octet) & (0xff << (8 - left)), 2));
   else if (left > 0) p.print(hex((p.u8(octet) >> 4) & (0xf << (4 - left))));
   p.print(`/${bits}]`);

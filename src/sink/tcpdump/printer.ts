@@ -19,6 +19,14 @@ const TRUNCATED = new Truncated('the captured octets ended');
  */
 const MAX_DEPTH = 64;
 
+/**
+ * Names that point to names (domain-name.ts) say the same again and again: tcpdump makes 280 MB of a crafted packet of 64 KiB,
+ * and a minute of others. No packet without them has as many labels, nor more text for each of its octets.
+ */
+const MAX_LABELS = 65_536;
+const MAX_TEXT_OF_AN_OCTET = 64;
+const MAX_TEXT_OF_A_SHORT_PACKET = 65_536;
+
 export class Printer {
   readonly bytes: Uint8Array;
   /** Where the captured octets of the packet that is being printed end: tcpdump's `snapend`. */
@@ -30,6 +38,7 @@ export class Printer {
   readonly verbose: boolean;
   text = '';
   #depth = 0;
+  #labels = 0;
 
   constructor(bytes: Uint8Array, end: number, conversations: Conversations, verbose = true) {
     this.bytes = bytes;
@@ -100,6 +109,12 @@ export class Printer {
 
   print(text: string): void {
     this.text += text;
+  }
+
+  /** To be called for each label of a name: leaves the packet where there have been too many, or too much text. */
+  countLabel(message: number): void {
+    const most = Math.max(MAX_TEXT_OF_A_SHORT_PACKET, MAX_TEXT_OF_AN_OCTET * (this.end - message));
+    if (++this.#labels > MAX_LABELS || this.text.length > most) throw TRUNCATED;
   }
 
   /** What a printer says that goes no further, and leaves it to its caller to go on. */

@@ -8,6 +8,7 @@ import { isMalformed } from '../../../src/decode/octets.ts';
 import type { IcmpEvent } from '../../../src/event.ts';
 import { textSink, type TextLayout } from '../../../src/sink/text.ts';
 import { verboseDescriber } from '../../../src/sink/tcpdump/verbose.ts';
+import { searchLists } from '../../fuzz/bombs.ts';
 import { be16, be32, HOST, icmpv4Packet, ipv4, octets, PEER, tcp, u8, udp } from '../../parity/packets.ts';
 
 const ENDS = { src: HOST, dst: PEER };
@@ -72,6 +73,20 @@ test.each<[string, (rest: number) => Buffer]>([
   const text = described(timeExceeded(ipv4(protocol, Buffer.concat(layers))));
   expect(text).toMatch(/^IP \(tos 0x0/);
   expect(text.length).toBeLessThan(1_000_000);
+});
+
+/** tcpdump makes up to 280 MB of each, and some take it seconds. */
+test.each([
+  ['nothing but pointers', '', 65_536],
+  ['a label and a pointer', '0161', 65_536],
+  ['a bit label and a pointer', '410800', 5_000_000],
+  ['the longest bit label and a pointer', `4100${'ff'.repeat(32)}`, 5_000_000],
+])('names that point to names, %s: so much of them is printed', (_name, label, most) => {
+  const text = described(searchLists(61_000, Buffer.from(label, 'hex')));
+  expect(text).toMatch(/ \[\|icmp6\]$/);
+  expect(text.length).toBeLessThan(most);
+  const few = described(searchLists(600, Buffer.from(label, 'hex')));
+  expect(few).not.toContain('[|');
 });
 
 test('conversations are forgotten in the order in which they began', () => {
