@@ -22,24 +22,25 @@ const QUOTE6 = ipv6(17, udp({ src: HOST6, dst: PEER6 }, octets(29)), { src: HOST
 
 type Bomb = (size: number, dice: Dice) => Buffer;
 
-/** Octets of the longest option of neighbour discovery. */
-const LONGEST_OPTION = 255 * 8;
-
-/** DNSSL options with names that are a label and a pointer to the name before: tcpdump follows them all. */
-export function searchLists(size: number, label: Buffer): Buffer {
+/**
+ * DNSSL options with names that are a label and a pointer to the name before: tcpdump follows them all.
+ * @param words of eight octets that each option has
+ */
+export function searchLists(size: number, label: Buffer, words = 255): Buffer {
+  const length = words * 8;
   const options: Buffer[] = [];
   // The first ends where the lifetime has a zero.
   let last = 4;
-  for (let at = 0; at < size; at += LONGEST_OPTION) {
+  for (let at = 0; at < size; at += length) {
     const names: Buffer[] = [];
     let offset = at + 8;
-    while (offset + label.length + 2 <= at + LONGEST_OPTION) {
+    while (offset + label.length + 2 <= at + length) {
       names.push(label, be16(0xc000 | last));
       if (offset <= 0x3fff) last = offset;
       offset += label.length + 2;
     }
-    const option = Buffer.concat([u8(31, 255), be16(0), be32(60), ...names, Buffer.alloc(LONGEST_OPTION)]);
-    options.push(option.subarray(0, LONGEST_OPTION));
+    const option = Buffer.concat([u8(31, words), be16(0), be32(60), ...names, Buffer.alloc(length)]);
+    options.push(option.subarray(0, length));
   }
   return icmpv6Packet(134, 0, 0, Buffer.concat([be32(0, 0), ...options]));
 }
