@@ -63,12 +63,12 @@ function names(labels: number): number[] {
   return [...option, 0];
 }
 
-test('domain names that are pointed to again and again take no time', () => {
+test('domain names that are pointed to again and again take no time, and are printed up to a bound', () => {
   const options = Array.from({ length: 8 }, () => names(500)).flat();
   const packet = ipv6(ICMPV6, [ROUTER_ADVERTISEMENT, ...Buffer.alloc(15), ...options]);
   const started = performance.now();
   const { length } = text(packet, packet.length, true);
   expect(performance.now() - started).toBeLessThan(3000);
-  expect(length).toBeGreaterThan(1_000_000);
-  expect(length).toBeLessThan(10_000_000);
+  expect(length).toBeGreaterThan(10_000);
+  expect(length).toBeLessThan(1_000_000);
 });
