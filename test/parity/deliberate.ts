@@ -43,6 +43,10 @@ const DELIBERATE: readonly Deliberate[] = [
     standsFor: / ip-proto-(?:2|8|9|46|88|89|103|112|113) \d+|gre-proto-0x[\da-f]+/g,
   },
   {
+    what: 'domain names in router advertisements beyond 65,536 labels a packet, or 64 characters for each octet (-v)',
+    reason: 'Names point to names: of one crafted packet tcpdump prints 280 MB. The line then ends in ` [|icmp6]`.',
+  },
+  {
     what: 'packets more than 64 deep in each other (-v)',
     reason: 'A crafted packet of 64 KiB holds thousands, and each would be summed up again.',
   },
