@@ -57,7 +57,7 @@ const DELIBERATE: readonly Deliberate[] = [
   {
     what: 'ICMP in another packet',
     reason:
-      'IPIP, 6in4, GRE, AH in IPv4, MPLS, PPPoE: what passes is the tunnel’s packet, which `tcpdump icmp` does not print ' +
+      'IPIP, 6in4, GRE, AH in IPv4, MPLS: what passes is the tunnel’s packet, which `tcpdump icmp` does not print ' +
       'either. When the tunnel’s end has unpacked it the message is printed, as it comes out of the tunnel’s interface.',
     leftOut: /^(?:.*?[ \]])?(?:MPLS |PPPoE |IP6? .*?[\da-f.:]+ > [\da-f.:]+: (?:AH\(|GREv\d|IP6? ))/,
   },
