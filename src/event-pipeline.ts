@@ -10,7 +10,7 @@ import type { Attribution } from './correlate/attribution.ts';
 import { copyKey, Duplicates } from './correlate/duplicates.ts';
 import { FlowCounts } from './correlate/flow-counts.ts';
 import { quietRecord, recoveredRecord } from './correlate/incident-records.ts';
-import type { ErringFlow, Incidents } from './correlate/incidents.ts';
+import type { ErringFlow, Incidents, PeersDatagram } from './correlate/incidents.ts';
 import {
   NotBelieved,
   restoreEvent,
@@ -142,6 +142,7 @@ interface SavedRecord {
 /** A peer's answer after an error, while its socket is looked up. */
 interface Answer {
   answering: ErringFlow;
+  datagram: PeersDatagram;
   /** Null where nothing is looked up. */
   found: Attribution | null;
 }
@@ -310,7 +311,7 @@ export class EventPipeline {
     const sender = incidents!.find(sent);
     if (sender?.hadErrorSince(cursor) === false) sender.countSent(sent, iface.name);
     const flow = incidents!.find(reversed(sent));
-    if (flow !== null && flow.answer === null) {
+    if (flow !== null && flow.mayHear) {
       incidents!.hear(flow, { at, time: timeOf(cursor), packet: this.#copy(cursor) });
     }
   }
@@ -326,8 +327,8 @@ export class EventPipeline {
 
   #takeAnswers(at: number): void {
     const { attribution, incidents, isLive } = this.#options;
-    for (const flow of incidents?.takeAnswers(at) ?? []) {
-      const answer: Answer = { answering: flow, found: null };
+    for (const { flow, answer: datagram } of incidents?.takeAnswers(at) ?? []) {
+      const answer: Answer = { answering: flow, datagram, found: null };
       if (!isLive || attribution === null) {
         this.#ready(answer, '', null, at);
         continue;
@@ -595,9 +596,9 @@ export class EventPipeline {
     }
   }
 
-  #showAnswer({ answering: flow, found }: Answer): void {
-    const { at, time, packet } = flow.answer!;
-    flow.answer = null;
+  #showAnswer({ answering: flow, datagram, found }: Answer): void {
+    const { at, time, packet } = datagram;
+    if (flow.answer === datagram) flow.answer = null;
     for (const incident of this.#options.incidents!.answered(flow, at)) {
       this.#showRecord(recoveredRecord(flow.event, found, time, incident), packet);
     }

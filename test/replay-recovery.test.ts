@@ -45,30 +45,100 @@ describe('recovered', () => {
 
   test('an answer before any error, one to another socket, or what the client sends, is none', () => {
     expect(told(captureOf([0, answer(1)], [1, datagram(1)], [2, portUnreachable(1)]))).toEqual([]);
-    expect(told(captureOf(...errors(1), [2000, answer(2)], [2001, datagram(1)], [2002, datagram(2)]))).toEqual([]);
+    expect(told(captureOf(...errors(1), [1500, datagram(1)], [2000, answer(2)], [2001, datagram(2)]))).toEqual([]);
   });
 
   test('a datagram of which too little was captured is none', () => {
-    expect(told(captureOf(...errors(1), [2000, answer(1).subarray(0, 23)]))).toEqual([]);
-    expect(told(captureOf(...errors(1), [2000, answer(1).subarray(0, 24)]))).toHaveLength(1);
+    expect(told(captureOf(...errors(1), [1000, datagram(1)], [2000, answer(1).subarray(0, 23)]))).toEqual([]);
+    expect(told(captureOf(...errors(1), [1000, datagram(1)], [2000, answer(1).subarray(0, 24)]))).toHaveLength(1);
   });
 
   test('nor is a later fragment, whose first octets are no ports', () => {
     const fragment = answer(1);
     fragment.writeUInt16BE(1, 6);
-    expect(told(captureOf(...errors(1), [2000, fragment]))).toEqual([]);
+    expect(told(captureOf(...errors(1), [1000, datagram(1)], [2000, fragment]))).toEqual([]);
   });
 
   test('once for an incident of several sockets', () => {
-    const capture = captureOf(...errors(1, 2, 3), [4000, answer(2)], [4001, answer(1)], [4002, answer(3)]);
+    const sent = [1, 2, 3].map((sport): [number, Buffer] => [3000 + sport, datagram(sport)]);
+    const capture = captureOf(...errors(1, 2, 3), ...sent, [4000, answer(2)], [4001, answer(1)], [4002, answer(3)]);
     expect(told(capture)).toEqual(['192.0.2.20:9999 answers 192.0.2.10:2 again after 4.0 s (3 errors, ECONNREFUSED)']);
+  });
+
+  test('not by what the peer sends unasked: a datagram to it, after the last error, comes first', () => {
+    const unasked = captureOf(...errors(1, 1, 1), [4000, answer(1)], [5000, answer(1)], [5001, datagram(1)]);
+    expect(told(unasked)).toEqual([]);
+    const askedBefore = captureOf([0, portUnreachable(1)], [500, datagram(1)], [1000, portUnreachable(1)]);
+    const later = captureOf(...errors(1), [500, datagram(1)], [1000, portUnreachable(1)], [5000, answer(1)]);
+    expect([told(askedBefore), told(later)]).toEqual([[], []]);
+    // On that flow, not on another one.
+    expect(told(captureOf(...errors(1, 2), [2000, datagram(2)], [3000, answer(1)]))).toEqual([]);
+    // The first datagram after that which was sent, not one before it.
+    expect(told(captureOf(...errors(1, 1, 1), [3000, answer(1)], [4000, datagram(1)], [5000, answer(1)]))).toEqual([
+      RECOVERED,
+    ]);
+  });
+
+  test('not if an error follows within 1.5 s, on whichever flow of the incident', () => {
+    for (const sport of [1, 2]) {
+      const capture = (gap: number): Buffer =>
+        captureOf(...errors(1, 1, 1), [4000, datagram(1)], [5000, answer(1)], [5000 + gap, portUnreachable(sport)]);
+      expect(told(capture(1499))).toEqual([]);
+      expect(told(capture(1500))).toEqual([RECOVERED]);
+      expect(told(capture(3000))).toEqual([RECOVERED]);
+    }
+    // One of another errno on the flow too: what the peer sent is no answer to what was sent.
+    const capture = captureOf([0, portUnreachable(1)], [1000, datagram(1)], [2000, answer(1)]);
+    const other = captureOf(
+      [0, portUnreachable(1)],
+      [1000, datagram(1)],
+      [2000, answer(1)],
+      [2500, unreachable(1, HOST_UNREACHABLE)],
+      [9000, portUnreachable(7)],
+    );
+    expect([told(capture).length, told(other)]).toEqual([1, []]);
+  });
+
+  test('an answer after one that was none ends it', () => {
+    for (const gap of [200, 3000]) {
+      const capture = captureOf(
+        [0, portUnreachable(1)],
+        [1000, datagram(1)],
+        [1500, answer(1)],
+        [2000, portUnreachable(1)],
+        [2000 + gap / 2, datagram(1)],
+        [2000 + gap, answer(1)],
+      );
+      expect(told(capture)).toEqual([
+        `192.0.2.20:9999 answers 192.0.2.10:1 again after ${((2000 + gap) / 1000).toFixed(1)} s (2 errors, ECONNREFUSED)`,
+      ]);
+    }
+  });
+
+  test('it is told before the first packet that comes 1.5 s after it, with its own time', () => {
+    const capture = captureOf(
+      ...errors(1, 1, 1),
+      [4000, datagram(1)],
+      [5000, answer(1)],
+      [6499, portUnreachable(7, 17, 4)],
+      [6500, portUnreachable(8, 17, 4)],
+    );
+    const lines = replay(capture, { print: { layout: 'oneline' } }).stdout.split('\n');
+    expect(lines.map((line) => /answers|:(7|8) >/.exec(line)?.[0]).filter(Boolean)).toEqual([
+      ':7 >',
+      'answers',
+      ':8 >',
+    ]);
+    expect(lines).toContainEqual(expect.stringContaining(`22:13:25.000000 ${RECOVERED}`));
   });
 
   test('a second outage is another incident, with its own time and count', () => {
     const capture = captureOf(
       ...errors(1, 1, 1),
+      [4000, datagram(1)],
       [5000, answer(1)],
       [8000, portUnreachable(1)],
+      [8400, datagram(1)],
       [8500, answer(1)],
       [8501, answer(1)],
     );
@@ -83,6 +153,7 @@ describe('recovered', () => {
       [0, portUnreachable(1)],
       [1000, unreachable(1, HOST_UNREACHABLE)],
       [2000, portUnreachable(1)],
+      [2500, datagram(1)],
       [3000, answer(1)],
       [3001, answer(1)],
     );
@@ -93,11 +164,14 @@ describe('recovered', () => {
   });
 
   test('an error about a datagram alone ends with no answer', () => {
-    expect(told(captureOf([0, unreachable(1, FRAGMENTATION_NEEDED)], [1000, answer(1)]))).toEqual([]);
+    expect(told(captureOf([0, unreachable(1, FRAGMENTATION_NEEDED)], [500, datagram(1)], [1000, answer(1)]))).toEqual(
+      [],
+    );
   });
 
   test('what is not shown makes no incident', () => {
-    const capture = captureOf(...errors(1, 2), [3000, answer(1)], [3001, answer(2)]);
+    const sent = [1, 2].map((sport): [number, Buffer] => [2000 + sport, datagram(sport)]);
+    const capture = captureOf(...errors(1, 2), ...sent, [3000, answer(1)], [3001, answer(2)]);
     const selection = { ...NOTHING_SELECTED, ports: [2] };
     expect(told(capture, { selection })).toEqual([
       '192.0.2.20:9999 answers 192.0.2.10:2 again after 2.0 s (1 error, ECONNREFUSED)',
@@ -105,14 +179,16 @@ describe('recovered', () => {
   });
 
   test('--plain is tcpdump alone', () => {
-    const capture = captureOf(...errors(1, 1), [3000, answer(1)], [4000, portUnreachable(1)]);
+    const capture = captureOf(...errors(1, 1), [2000, datagram(1)], [3000, answer(1)], [5000, portUnreachable(1)]);
     const { stdout } = replay(capture, { print: { layout: 'plain' } });
     expect(stdout.split('\n').slice(0, -1)).toHaveLength(3);
     expect(told(capture, { print: { layout: 'plain' } })).toEqual([]);
   });
 
   test('the table says so', () => {
-    const { incidents } = replay(captureOf(...errors(1, 1, 1), [5000, answer(1)], [6000, portUnreachable(1)]));
+    const { incidents } = replay(
+      captureOf(...errors(1, 1, 1), [4000, datagram(1)], [5000, answer(1)], [7000, portUnreachable(1)]),
+    );
     expect(incidents.split('\n').map((line) => /(STATE|open|answers again after 5\.0 s)$/.exec(line)?.[0])).toEqual([
       'STATE',
       'open',
@@ -143,7 +219,7 @@ describe('quiet', () => {
   });
 
   test('at an answer, whosever it is', () => {
-    const capture = captureOf([0, portUnreachable(1)], [20_000, OTHER], [31_000, answer(1)]);
+    const capture = captureOf([0, portUnreachable(1)], [20_000, OTHER], [29_000, datagram(1)], [31_000, answer(1)]);
     expect(told(capture)).toEqual([
       expect.stringContaining('192.0.2.20:9999 is quiet: no error for 31.0 s') as string,
       '192.0.2.20:9999 answers 192.0.2.10:1 again after 31.0 s (1 error, ECONNREFUSED)',
@@ -180,6 +256,18 @@ describe('quiet', () => {
     expect(told(capture).filter((line) => line.includes(':9999 is quiet'))).toHaveLength(2);
   });
 
+  test('not while its flow errs on with another errno, nor in the table', () => {
+    const capture = captureOf(
+      [0, portUnreachable(1)],
+      ...Array.from({ length: 8 }, (_, n): [number, Buffer] => [10_000 * (n + 1), unreachable(1, HOST_UNREACHABLE)]),
+    );
+    expect(told(capture)).toEqual([]);
+    const states = replay(capture)
+      .incidents.split('\n')
+      .map((line) => /(open|goes on in another row)$/.exec(line)?.[0]);
+    expect(states.filter(Boolean)).toEqual(['open', 'goes on in another row']);
+  });
+
   test('--plain is tcpdump alone', () => {
     expect(told(captureOf([0, portUnreachable(1)], [31_000, OTHER]), { print: { layout: 'plain' } })).toEqual([]);
   });
@@ -193,10 +281,12 @@ describe('the command', () => {
     path,
     captureOf(
       ...errors(1, 1, 1),
+      [4000, datagram(1)],
       [5000, answer(1)],
-      [6000, portUnreachable(2)],
-      [37_000, answer(2)],
-      [38_000, portUnreachable(1)],
+      [7000, portUnreachable(2)],
+      [8000, datagram(2)],
+      [38_000, answer(2)],
+      [40_000, portUnreachable(1)],
     ),
   );
 
@@ -232,13 +322,13 @@ describe('the command', () => {
       {
         ...common,
         event: 'quiet',
-        time: timeAt(37),
+        time: timeAt(38),
         flow: { ...flow, sport: 2 },
         quietMs: 31_000,
-        sent: null,
+        sent: 1,
         errors: 1,
       },
-      { ...common, event: 'recovered', time: timeAt(37), flow: { ...flow, sport: 2 }, downMs: 31_000, errors: 1 },
+      { ...common, event: 'recovered', time: timeAt(38), flow: { ...flow, sport: 2 }, downMs: 31_000, errors: 1 },
     ]);
   });
 

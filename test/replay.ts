@@ -109,6 +109,7 @@ export function replayAny(capture: Uint8Array, options: ReplayOptions = {}): Rep
     at += chunk.length;
   }
   reader.end();
+  pipeline.finish();
   pipeline.end();
   if (save !== undefined) writer.begin();
   return {

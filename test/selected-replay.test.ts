@@ -99,8 +99,10 @@ function error6(code: number, sport: number, dport: number): Buffer {
   return icmpv6Packet(1, code, 0, quote, { src: PEER6, dst: HOST6 });
 }
 
-const answer = (sport: number, dport: number): Buffer =>
-  ipv4(17, udp({ src: PEER, dst: HOST }, octets(4), { sport, dport }), { src: PEER, dst: HOST });
+const datagram = (sport: number, dport: number, [src, dst] = [HOST, PEER]): Buffer =>
+  ipv4(17, udp({ src: src!, dst: dst! }, octets(4), { sport, dport }), { src: src!, dst: dst! });
+
+const answer = (sport: number, dport: number): Buffer => datagram(sport, dport, [PEER, HOST]);
 
 const PACKETS = [
   error(PEER, 3, 40_001, 9999),
@@ -114,6 +116,8 @@ const PACKETS = [
   error(PEER, 13, 40_009, 53),
   error(PEER, 3, 40_001, 9999, ['198.51.100.7', PEER]),
   // The first outage ends.
+  datagram(40_001, 9999),
+  datagram(5353, 9998),
   answer(9999, 40_001),
   answer(9998, 5353),
   error(ROUTER, 0, 5353, 40_001),
@@ -132,7 +136,7 @@ const PACKETS = [
 ];
 
 /** Then a minute passes, and what is open becomes quiet. */
-const LAST_ANSWER = 10;
+const LAST_ANSWER = 12;
 
 const directory = mkdtempSync(join(tmpdir(), 'uiw-selected-'));
 afterAll(() => rmSync(directory, { recursive: true }));

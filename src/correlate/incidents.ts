@@ -238,6 +238,11 @@ export class ErringFlow {
     return last.seconds > seconds || (last.seconds === seconds && last.nanoseconds >= nanoseconds);
   }
 
+  /** Whether there is no answer yet, or only one that an error followed. */
+  get mayHear(): boolean {
+    return this.answer === null || this.hadErrorSince(this.answer.time);
+  }
+
   /** From now on datagrams are captured: none seen is none sent. */
   beginCounting(): void {
     if (this.#sent !== null) return;
@@ -346,27 +351,28 @@ export class Incidents {
    * that sends whatever happens answers nothing.
    */
   hear(flow: ErringFlow, datagram: PeersDatagram): void {
-    if (flow.answer !== null || flow.hadErrorSince(datagram.time) || (flow.sent ?? 0) === 0) return;
+    if (!flow.mayHear || flow.hadErrorSince(datagram.time) || (flow.sent ?? 0) === 0) return;
     flow.answer = datagram;
     this.#answering.add(flow);
     this.nextAt = Math.min(this.nextAt, datagram.at + ANSWER_MS);
   }
 
   /** The flows whose answer counts by `at`, unless an error came after it that has yet to be shown. */
-  takeAnswers(at: number): ErringFlow[] {
-    const flows: ErringFlow[] = [];
+  takeAnswers(at: number): { flow: ErringFlow; answer: PeersDatagram }[] {
+    const answers: { flow: ErringFlow; answer: PeersDatagram }[] = [];
     for (const flow of this.#answering) {
-      if (flow.answer!.at + ANSWER_MS > at) this.nextAt = Math.min(this.nextAt, flow.answer!.at + ANSWER_MS);
-      else flows.push(flow);
+      const answer = flow.answer!;
+      if (answer.at + ANSWER_MS > at) this.nextAt = Math.min(this.nextAt, answer.at + ANSWER_MS);
+      else answers.push({ flow, answer });
     }
-    for (const flow of flows) this.#answering.delete(flow);
-    return flows;
+    for (const { flow } of answers) this.#answering.delete(flow);
+    return answers;
   }
 
-  /** The incidents that an answer of the peer at `at` ends: none where an error came after it. */
-  answered({ incidents }: ErringFlow, at: number): Incident[] {
+  /** The incidents that an answer of the peer at `at` ends: none where an error came after it, of another errno either. */
+  answered({ incidents, lastAt: flowErredAt }: ErringFlow, at: number): Incident[] {
     const down = incidents.filter(({ state }) => state !== 'recovered');
-    if (down.some(({ lastAt }) => lastAt > at)) return [];
+    if (flowErredAt > at || down.some(({ lastAt }) => lastAt > at)) return [];
     for (const incident of down) this.#end(incident, Math.max(0, Math.round(at - incident.firstAt)));
     return down;
   }
@@ -383,18 +389,26 @@ export class Incidents {
   /** Those that have become quiet by `at`, with the datagrams that were seen to go to the peer since the last error. */
   becomeQuiet(at: number): { incident: Incident; sent: number | null }[] {
     this.nextAt = Number.POSITIVE_INFINITY;
-    const quiet: Incident[] = [];
+    const ceased: Incident[] = [];
     for (const incident of this.#running()) {
       if (incident.state !== 'open' || !incident.isOutage || incident.isSaved) continue;
       const quietAt = this.#quietAt(incident);
-      if (quietAt <= at) {
-        incident.state = 'quiet';
-        quiet.push(incident);
-      } else this.nextAt = Math.min(this.nextAt, quietAt);
+      if (quietAt <= at) ceased.push(incident);
+      else this.nextAt = Math.min(this.nextAt, quietAt);
     }
-    if (quiet.length === 0) return [];
+    if (ceased.length === 0) return [];
+    const answered = new Set<Incident>();
+    for (const { flow } of this.#flows.values()) {
+      // It ends them, if no error was before it that has yet to be shown.
+      if (!flow.mayHear) for (const incident of flow.incidents) answered.add(incident);
+      for (const other of flow.incidents) {
+        if (other !== flow.incident && other.state === 'open' && flow.lastAt > other.lastAt) other.state = 'other';
+      }
+    }
+    const quiet = ceased.filter((incident) => incident.state === 'open' && !answered.has(incident));
     const sent = this.#sentOf(new Set(quiet));
     return quiet.map((incident) => {
+      incident.state = 'quiet';
       const count = sent.get(incident) ?? null;
       // Of several sockets each may have been another one's successor, and what the next one sends is not seen.
       return { incident, sent: count === 0 && incident.socketCount.count > 1 ? null : count };
@@ -447,6 +461,7 @@ export class Incidents {
       for (const other of before.incidents) if (other !== incident && other.state === 'open') other.state = 'other';
     }
     if (!incident.isOutage || !this.#mayBeFollowed(event)) return;
+    if (before !== undefined) before.lastAt = at;
     // The peer that is gone may be gone in more than one way: refused first, then unreachable.
     const others = before?.incidents.filter((other) => other.key !== incident.key && other.state !== 'recovered') ?? [];
     this.#follow(new ErringFlow(event, [...others.slice(1 - MAX_INCIDENTS), incident], at, isSaved));
@@ -531,7 +546,7 @@ export class Incidents {
 
 /** Whether an error on a flow belongs to the incident that the one before it belongs to. */
 function isSame(incident: Incident, before: IcmpEvent, event: IcmpEvent): boolean {
-  if (incident.errno !== event.errno) return false;
+  if (incident.errno !== event.errno || (before.direction === 'out') !== (event.direction === 'out')) return false;
   if (before.sockets === event.sockets) return true;
   // Who holds a socket may change: it is the same outage.
   return hasCommonSocket(before, event) || incident.key === keyOf(event);

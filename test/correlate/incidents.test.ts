@@ -278,7 +278,8 @@ test('errors and answers in any order come to what a plain list of them comes to
         const flow = flowOf(100 + n, { dport: 9000 + (n >> 1) });
         const inside = { src: '10.0.0.2', sport: 200 + n, dst: '192.0.2.20', dport: 9000 + (n >> 1) };
         if (kind === 'error') {
-          const sockets = process === '' ? [] : [socketOf(n, [processOf(Number(process))])];
+          // Each has a socket of its own.
+          const sockets = process === '' ? [] : [socketOf(10 * Number(process) + n, [processOf(Number(process))])];
           const nat = n % 2 === 0 ? {} : { nat: inside };
           incidents.error(errorEvent({ flow, errno, direction, sockets, ...nat }), at);
           const ends = direction === 'in' && errno !== 'EMSGSIZE';
@@ -550,6 +551,187 @@ describe('followed flows', () => {
   });
 });
 
+describe('whether what a peer sends is an answer', () => {
+  const START = errorEvent().seconds;
+  const ANSWER_MS = 1500;
+
+  /** So many milliseconds after the first error. */
+  function erred(at: number, changes: Partial<IcmpEvent> = {}): IcmpEvent {
+    return errorEvent({ seconds: START + Math.floor(at / 1000), nanoseconds: (at % 1000) * 1e6, ...changes });
+  }
+
+  class Peer {
+    readonly incidents = incidentsOf();
+
+    error(at: number, changes: Partial<IcmpEvent> = {}): void {
+      this.incidents.error(erred(at, changes), at);
+    }
+
+    flow(sport = 40_000): ErringFlow {
+      return this.incidents.find(tupleOf(flowOf(sport)))!;
+    }
+
+    sent(sport = 40_000): void {
+      this.flow(sport).countSent(tupleOf(flowOf(sport)), 'eth0');
+    }
+
+    sends(at: number, sport = 40_000): void {
+      const { seconds, nanoseconds, nanosecondResolution } = erred(at);
+      this.incidents.hear(this.flow(sport), { at, time: { seconds, nanoseconds, nanosecondResolution }, packet: null });
+    }
+
+    /** What is ended by then. */
+    endedBy(at: number): Incident[] {
+      return this.incidents.takeAnswers(at).flatMap(({ flow, answer }) => {
+        flow.answer = null;
+        return this.incidents.answered(flow, answer.at);
+      });
+    }
+  }
+
+  test('only after something was sent to it since the last error', () => {
+    const peer = new Peer();
+    peer.error(0);
+    peer.sends(100);
+    expect(peer.flow().answer).toBeNull();
+    peer.sent();
+    peer.error(200);
+    peer.sends(300);
+    expect(peer.flow().answer).toBeNull();
+    peer.sent();
+    peer.sends(400);
+    expect(peer.flow().answer).toMatchObject({ at: 400 });
+    expect(only(peer.endedBy(1e9))).toMatchObject({ state: 'recovered', downMs: 400, errors: 2 });
+  });
+
+  test('only on the flow on which that was sent', () => {
+    const peer = new Peer();
+    for (const sport of [1, 2]) peer.error(sport, { flow: flowOf(sport) });
+    peer.sent(1);
+    peer.sends(100, 2);
+    expect(peer.endedBy(1e9)).toEqual([]);
+    peer.sends(200, 1);
+    expect(only(peer.endedBy(1e9)).downMs).toBe(199);
+  });
+
+  test('not what was captured before the last error, nor at the same time, though it is seen after it', () => {
+    const peer = new Peer();
+    peer.error(1000);
+    peer.sent();
+    for (const at of [999, 1000]) peer.sends(at);
+    expect(peer.flow().answer).toBeNull();
+    peer.sends(1001);
+    expect(peer.flow().answer).not.toBeNull();
+  });
+
+  test('when 1.5 s have passed without an error; at the end at once', () => {
+    for (const error of [1, ANSWER_MS - 1]) {
+      const peer = new Peer();
+      peer.error(0);
+      peer.sent();
+      peer.sends(1000);
+      expect(peer.incidents.nextAt).toBe(1000 + ANSWER_MS);
+      peer.error(1000 + error);
+      expect(peer.endedBy(1000 + ANSWER_MS)).toEqual([]);
+      expect(only(peer.incidents.table()).state).toBe('open');
+    }
+    const peer = new Peer();
+    peer.error(0);
+    peer.sent();
+    peer.sends(1000);
+    expect(peer.endedBy(1000 + ANSWER_MS - 1)).toEqual([]);
+    expect(peer.endedBy(1000 + ANSWER_MS)).toHaveLength(1);
+    const other = new Peer();
+    other.error(0);
+    other.sent();
+    other.sends(1000);
+    expect(other.endedBy(Number.POSITIVE_INFINITY)).toHaveLength(1);
+  });
+
+  test('no error of the incident may follow, on whichever flow; those of other incidents may', () => {
+    for (const [changes, ended] of [
+      [{ flow: flowOf(2) }, 0],
+      [{ flow: flowOf(2), sockets: [socketOf(2, [WORKER])] }, 1],
+      [{ flow: flowOf(2, { dport: 53 }) }, 1],
+    ] as const) {
+      const peer = new Peer();
+      peer.error(0);
+      peer.sent();
+      peer.sends(1000);
+      peer.error(1500, changes as Partial<IcmpEvent>);
+      expect(peer.endedBy(1e9)).toHaveLength(ended);
+    }
+  });
+
+  test('nor one of another errno on the flow', () => {
+    const peer = new Peer();
+    peer.error(0);
+    peer.sent();
+    peer.sends(1000);
+    peer.error(1500, { errno: 'EHOSTUNREACH' });
+    expect(peer.endedBy(1e9)).toEqual([]);
+    peer.sent();
+    peer.sends(2000);
+    expect(peer.endedBy(1e9)).toHaveLength(2);
+  });
+
+  test('of two flows that are answered the first ends it, and the other one ends nothing', () => {
+    const peer = new Peer();
+    for (const sport of [1, 2]) peer.error(sport, { flow: flowOf(sport) });
+    for (const sport of [1, 2]) peer.sent(sport);
+    peer.sends(100, 2);
+    peer.sends(200, 1);
+    expect(peer.endedBy(1e9).map(({ downMs }) => downMs)).toEqual([99]);
+  });
+
+  test('what is answered does not become quiet, however late it is looked at', () => {
+    const peer = new Peer();
+    peer.error(0);
+    peer.sent();
+    peer.sends(1000);
+    expect(peer.incidents.becomeQuiet(60_000)).toEqual([]);
+    expect(peer.endedBy(60_000)).toHaveLength(1);
+    expect(peer.incidents.becomeQuiet(90_000)).toEqual([]);
+  });
+
+  test('a datagram after an error takes the place of one before it', () => {
+    const peer = new Peer();
+    peer.error(0);
+    peer.sent();
+    peer.sends(1000);
+    peer.error(1100);
+    peer.sent();
+    peer.sends(1200);
+    expect(peer.endedBy(2600)).toEqual([]);
+    expect(only(peer.endedBy(2700)).downMs).toBe(1200);
+  });
+});
+
+describe('who holds the socket changes', () => {
+  const held = (...processes: (typeof GATEWAY)[]): IcmpEvent => errorEvent({ sockets: [socketOf(5, processes)] });
+
+  test('it is one incident, of those who hold it now, and is quiet and ends as one', () => {
+    const incidents = incidentsOf();
+    const [first, second, third] = [processOf(1), processOf(2), processOf(3)];
+    for (const [at, processes] of [[first, second], [second], [second, third], [], [third]].entries()) {
+      incidents.error(held(...processes), at * 1000);
+    }
+    const incident = only(incidents.table());
+    expect(incident).toMatchObject({ errors: 5, processes: [{ pid: 3 }], state: 'open' });
+    expect(only(incidents.becomeQuiet(34_000)).incident).toBe(incident);
+    incidents.error(held(second), 40_000);
+    expect(incidents.answered(incidents.find(tupleOf(flowOf(40_000)))!, 50_000)).toEqual([incident]);
+    expect(only(incidents.table())).toMatchObject({ errors: 6, state: 'recovered' });
+    expect(incidents.forgotten).toEqual({ incidents: 0, errors: 0 });
+  });
+
+  test('not of sockets that have no number', () => {
+    const incidents = incidentsOf();
+    for (const process of [GATEWAY, WORKER]) incidents.error(errorEvent({ sockets: [socketOf(0, [process])] }), 0);
+    expect(incidents.table()).toHaveLength(2);
+  });
+});
+
 describe('the end of an incident', () => {
   function erredAndFound(...events: IcmpEvent[]): { incidents: Incidents; flow: ErringFlow } {
     const incidents = incidentsOf();
@@ -598,7 +780,7 @@ describe('the end of an incident', () => {
       [2, 'recovered', 0],
     ]);
     const again = incidents.find(tupleOf(flowOf(40_000)))!;
-    expect(again.isAnswering).toBe(false);
+    expect(again.answer).toBeNull();
     expect(incidents.answered(again, 4000).map(({ downMs }) => downMs)).toEqual([1000]);
   });
 
@@ -610,14 +792,20 @@ describe('the end of an incident', () => {
   });
 
   test('a clock that was set back makes no negative time', () => {
-    const { incidents, flow } = erredAndFound(errorEvent());
-    expect(only(incidents.answered(flow, -5000)).downMs).toBe(0);
+    const incidents = incidentsOf();
+    for (const at of [5000, 0]) incidents.error(errorEvent(), at);
+    expect(only(incidents.answered(incidents.find(tupleOf(flowOf(40_000)))!, 2000)).downMs).toBe(0);
   });
 });
 
 describe('quiet', () => {
   const quietAt = (incidents: Incidents, at: number): Incident[] =>
     incidents.becomeQuiet(at).map(({ incident }) => incident);
+
+  const send = (incidents: Incidents, sport: number, times: number, name: string | null = 'eth0'): void => {
+    const tuple = tupleOf(flowOf(sport));
+    for (let n = 0; n < times; n++) incidents.find(tuple)!.countSent(tuple, name);
+  };
 
   test('after 30 seconds without an error, once', () => {
     const incidents = incidentsOf();
@@ -678,11 +866,6 @@ describe('quiet', () => {
     expect(incidents.becomeQuiet(1e9)).toEqual([]);
   });
 
-  const send = (incidents: Incidents, sport: number, times: number, name: string | null = 'eth0'): void => {
-    const tuple = tupleOf(flowOf(sport));
-    for (let n = 0; n < times; n++) incidents.find(tuple)!.countSent(tuple, name);
-  };
-
   test('how many datagrams were sent since the last error: null where none was ever seen', () => {
     const incidents = incidentsOf();
     incidents.error(errorEvent(), 0);
@@ -714,15 +897,102 @@ describe('quiet', () => {
     expect(only(incidents.becomeQuiet(1e6)).sent).toBe(12);
   });
 
-  test('a peer that was gone in two ways: what was sent to it is known of both', () => {
+  test('a peer that was gone in two ways: quiet in the last of them, with what was sent since', () => {
     const incidents = incidentsOf();
     incidents.error(errorEvent(), 0);
     send(incidents, 40_000, 2);
     incidents.error(errorEvent({ errno: 'EHOSTUNREACH' }), 1000);
     send(incidents, 40_000, 4);
-    const quiet = incidents.becomeQuiet(1e6);
-    expect(quiet).toHaveLength(2);
-    for (const { sent } of quiet) expect(sent).not.toBeNull();
+    const { incident, sent } = only(incidents.becomeQuiet(1e6));
+    expect([incident.errno, sent]).toEqual(['EHOSTUNREACH', 4]);
+    expect(incidents.becomeQuiet(1e9)).toEqual([]);
+    expect(incidents.table().map(({ errno, state }) => [errno, state])).toEqual([
+      ['EHOSTUNREACH', 'quiet'],
+      ['ECONNREFUSED', 'other'],
+    ]);
+  });
+
+  test.each<[string, Partial<IcmpEvent>]>([
+    ['with another errno', { errno: 'EHOSTUNREACH' }],
+    ['and no process is known any more', { sockets: [], match: 'none', outcome: 'no-socket' }],
+    ['and another process has the port', { sockets: [socketOf(77, [WORKER])] }],
+  ])('not while its flow errs on %s; open again with the next error of its own', (_name, change) => {
+    const incidents = incidentsOf();
+    incidents.error(errorEvent(), 0);
+    for (let at = 10_000; at <= 100_000; at += 10_000) {
+      incidents.error(errorEvent(change), at);
+      expect(quietAt(incidents, at)).toEqual([]);
+    }
+    expect(incidents.table().map(({ state }) => state)).toEqual(['open', 'other']);
+    incidents.error(errorEvent(), 101_000);
+    expect(incidents.table().map(({ state, errors }) => [state, errors])).toEqual([
+      ['open', 2],
+      ['other', 10],
+    ]);
+  });
+
+  test('not while one of its flows errs on with another errno, though another one had an error of its own since', () => {
+    const incidents = incidentsOf();
+    for (const sport of [1, 2]) incidents.error(errorEvent({ flow: flowOf(sport) }), 0);
+    incidents.error(errorEvent({ flow: flowOf(1), errno: 'EHOSTUNREACH' }), 1000);
+    incidents.error(errorEvent({ flow: flowOf(2) }), 2000);
+    for (let at = 3000; at <= 90_000; at += 3000) {
+      incidents.error(errorEvent({ flow: flowOf(1), errno: 'EHOSTUNREACH' }), at);
+      expect(quietAt(incidents, at)).toEqual([]);
+    }
+  });
+
+  test('an answer ends those too that went on in another row', () => {
+    const incidents = incidentsOf();
+    incidents.error(errorEvent(), 0);
+    incidents.error(errorEvent({ errno: 'EHOSTUNREACH' }), 1000);
+    expect(incidents.answered(incidents.find(tupleOf(flowOf(40_000)))!, 5000)).toHaveLength(2);
+    expect(incidents.table().map(({ state }) => state)).toEqual(['recovered', 'recovered']);
+  });
+
+  test('not while errors about the same port and errno come of which no process is known', () => {
+    const unknown = { sockets: [], match: 'none' as const, outcome: 'no-socket' as const };
+    const quietWith = (changes: Partial<IcmpEvent>): number => {
+      const incidents = incidentsOf();
+      incidents.error(errorEvent(), 0);
+      for (let n = 1; n <= 10; n++) {
+        incidents.error(errorEvent({ flow: flowOf(n), ...unknown, ...changes }), n * 10_000);
+      }
+      return quietAt(incidents, 100_000).length;
+    };
+    expect(quietWith({})).toBe(0);
+    expect(quietWith({ errno: 'EHOSTUNREACH' })).toBe(1);
+    expect(quietWith({ flow: flowOf(1, { dport: 9998 }) })).toBe(1);
+    expect(quietWith({ direction: 'out' })).toBe(1);
+    // When those have ceased too, both are.
+    const incidents = incidentsOf();
+    incidents.error(errorEvent(), 0);
+    incidents.error(errorEvent({ flow: flowOf(1), ...unknown }), 20_000);
+    expect(quietAt(incidents, 49_999)).toEqual([]);
+    expect(quietAt(incidents, 50_000)).toHaveLength(2);
+  });
+
+  test('of several sockets of which none was seen to send: whether any did is not known', () => {
+    const sentOf = (sports: readonly number[], sending: readonly number[]): number | null => {
+      const incidents = incidentsOf();
+      for (const sport of sports) {
+        incidents.error(errorEvent({ flow: flowOf(sport), sockets: [socketOf(sport)] }), sport);
+      }
+      for (const sport of sports) incidents.find(tupleOf(flowOf(sport)))!.beginCounting();
+      for (const sport of sending) send(incidents, sport, 2);
+      return only(incidents.becomeQuiet(1e6)).sent;
+    };
+    expect(sentOf([1], [])).toBe(0);
+    expect(sentOf([1, 2], [])).toBeNull();
+    expect(sentOf([1, 2], [2])).toBe(2);
+  });
+
+  test('any error on its flow clears what was sent, one about a datagram alone too', () => {
+    const incidents = incidentsOf();
+    incidents.error(errorEvent(), 0);
+    send(incidents, 40_000, 3);
+    incidents.error(errorEvent({ errno: 'EMSGSIZE', outcome: 'pmtu' }), 1000);
+    expect(incidents.find(tupleOf(flowOf(40_000)))!.sent).toBe(0);
   });
 });
 

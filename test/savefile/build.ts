@@ -137,9 +137,14 @@ export function simplePacket(order: Order, len: number, data: Uint8Array): Buffe
   return block(order, 3, Buffer.concat([u32(order, len), data]));
 }
 
-export function statistics(order: Order, id: number, counts: [code: number, count: bigint][]): Buffer {
+/** `time`: in units of the interface's time stamps. */
+export function statistics(order: Order, id: number, counts: [code: number, count: bigint][], time = 0n): Buffer {
   const options = counts.map(([code, count]) => option(order, code, u64(order, count)));
-  return block(order, 5, Buffer.concat([u32(order, id, 0, 0), ...options, u32(order, 0)]));
+  return block(
+    order,
+    5,
+    Buffer.concat([u32(order, id, Number(time >> 32n), Number(time & 0xffff_ffffn)), ...options, u32(order, 0)]),
+  );
 }
 
 export function pcapng(packets: TestPacket[], order: Order = 'little', nanoseconds = false): Buffer {

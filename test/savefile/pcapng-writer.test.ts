@@ -69,9 +69,10 @@ describe('what it writes', () => {
     // Nothing of what the buffer held before is left, in the padding for one.
     expect(file.includes(0xee)).toBe(false);
     expect(records[1]?.iface).toEqual({ id: 1, ...INTERFACES[1], nanosecondResolution: false });
+    const time = { seconds: 1_700_000_001, nanoseconds: 0 };
     expect(statistics.map(([iface, counts]) => [iface.id, counts])).toEqual([
-      [1, { received: 2 ** 40 + 5, dropped: 7 }],
-      [0, { received: null, dropped: null }],
+      [1, { ...time, received: 2 ** 40 + 5, dropped: 7 }],
+      [0, { ...time, received: null, dropped: null }],
     ]);
   });
 

@@ -71,11 +71,16 @@ describe.each(ORDERS)('%s-endian', (order) => {
   test('Interface Statistics Block', () => {
     const file = Buffer.concat([
       ...start,
-      statistics(order, 0, [
-        [4, 1n],
-        [5, 2n],
-        [7, 3n],
-      ]),
+      statistics(
+        order,
+        0,
+        [
+          [4, 1n],
+          [5, 2n],
+          [7, 3n],
+        ],
+        1_700_000_000_000_007n,
+      ),
       statistics(order, 0, [
         [4, 1n << 40n],
         [5, 2n],
@@ -86,9 +91,9 @@ describe.each(ORDERS)('%s-endian', (order) => {
     const result = read(file);
     expect(result.damage).toBeNull();
     expect(result.statistics.map(([, counts]) => counts)).toEqual([
-      { received: 1, dropped: 3 },
-      { received: 2 ** 40, dropped: 2 },
-      { received: null, dropped: null },
+      { seconds: 1_700_000_000, nanoseconds: 7000, received: 1, dropped: 3 },
+      { seconds: 0, nanoseconds: 0, received: 2 ** 40, dropped: 2 },
+      { seconds: 0, nanoseconds: 0, received: null, dropped: null },
     ]);
     expect(read(file, [1])).toEqual(result);
     // A handler need not take them.
