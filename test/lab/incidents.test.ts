@@ -1,6 +1,7 @@
 /**
  * Incidents, live: a server goes away and comes back, and the tool says so, of the socket that had the error.
  */
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { expectValid } from '../sink/schema.ts';
 import { delay, eventually, Lab, PYTHON, type Namespace } from './network.ts';
@@ -12,11 +13,13 @@ import {
   filtersOf,
   expectAnswer,
   followed,
+  needsTools,
   portsIn,
   provoke,
   recordsOf,
   startWatch,
   tableOf,
+  type JsonEvent,
 } from './watch.ts';
 
 const CLIENT = '192.0.2.10';
@@ -44,6 +47,30 @@ for line in sys.stdin:
     if wait:
         sockets[int(n)].recv(1024)
         print("answered", flush=True)
+`;
+
+/** A socket that a worker holds too. Each line on its input sends one datagram; `replace` ends the worker first, for another one. */
+const REPLACED_WORKER = `
+import os, signal, socket, sys
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("0.0.0.0", 40001))
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        while os.getppid() == parent:
+            signal.sigtimedwait([signal.SIGUSR2], 1)
+        os._exit(0)
+    return pid
+parent = os.getpid()
+worker = fork()
+print("ready", flush=True)
+for n, line in enumerate(sys.stdin, 1):
+    if line.strip() == "replace":
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+        worker = fork()
+    udp.sendto(b"hello", (sys.argv[1], int(sys.argv[2])))
+    print("sent", n, flush=True)
 `;
 
 describeLab('an incident', () => {
@@ -171,10 +198,56 @@ describeLab('an incident', () => {
     await provoke(udp, json);
     await followed(lab, json, 40_001);
     await udp.ask('close');
+    // What goes to the peer from there may come from anybody.
+    const successor = await open({ src: CLIENT, sport: 40_001, name: 'successor' });
     const peer = await lab.udpClient(server, { dst: CLIENT, dport: 40_001, sport: PORT, interactive: true });
+    await successor.ask('send');
+    await successor.ask('close');
     await peer.ask('send');
     const [record] = await json.until(() => atLeast(1, recordsOf(json, 40_001)));
     expect(record).toMatchObject({ event: 'recovered', keptSocket: false });
+  });
+
+  test('a peer that sends whatever happens, and takes nothing: it answers when it takes something again', async (context) => {
+    needsTools(context, 'iptables');
+    const watch = await startWatch(lab, client, ['--json']);
+    const udp = await open({ src: CLIENT, sport: 40_001 });
+    const rule = ['-p', 'udp', '--dport', `${PORT}`, '-j', 'REJECT'];
+    lab.run(server, ['iptables', '-w', '-A', 'INPUT', ...rule]);
+    await lab.udpClient(server, { dst: CLIENT, dport: 40_001, sport: PORT, connect: false, count: 0, interval: 0.05 });
+    await provoke(udp, watch);
+    await followed(lab, watch, 40_001);
+    for (let n = 0; n < 6; n++) {
+      await provoke(udp, watch);
+      await delay(700);
+    }
+    expect(recordsOf(watch, 40_001)).toEqual([]);
+    lab.run(server, ['iptables', '-w', '-D', 'INPUT', ...rule]);
+    await udp.ask('soerror');
+    expect(await udp.ask('send')).toMatchObject({ event: 'sent' });
+    const [record] = await watch.until(() => atLeast(1, recordsOf(watch, 40_001)));
+    expect(record).toMatchObject({ event: 'recovered', errors: 7, keptSocket: true });
+  });
+
+  test('a shared socket, one of whose holders is replaced: one incident', async () => {
+    const watch = await startWatch(lab, client, ['--json', '--incidents']);
+    const udp = lab.spawn(client, [PYTHON, '-c', REPLACED_WORKER, SERVER, `${PORT}`]);
+    await udp.waitFor(/ready/);
+    for (const count of [1, 2, 3, 4]) {
+      udp.write(count === 3 ? 'replace\n' : 'go\n');
+      await udp.waitFor(new RegExp(`sent ${count}\\b`));
+      await watch.until(
+        () => watch.json<{ icmp?: unknown }>().filter(({ icmp }) => icmp !== undefined).length === count,
+      );
+      // Who holds a socket is looked up again after a while.
+      await delay(1500);
+    }
+    await watch.stop('SIGINT');
+    const holders = watch
+      .json<JsonEvent>()
+      .map(({ sockets }) => JSON.stringify(sockets?.[0]?.processes.map(({ pid }) => pid)));
+    expect(new Set(holders).size).toBe(2);
+    expect(tableOf(watch).map(({ errors, state }) => [errors, state.split(',')[0]])).toEqual([['4', 'open']]);
   });
 
   test('two processes with one peer have an incident each, and each its own end', async () => {
@@ -207,12 +280,12 @@ describeLab('an incident', () => {
     }
     for (const source of sources) await followed(lab, watch, source);
     let echo = await lab.udpEcho(server, SERVER, PORT);
-    udp.write('1\n');
+    udp.write('1 answer\n');
     const [record] = await watch.until(() => atLeast(1, recordsOf(watch, 40_002)));
     expect(record).toMatchObject({ keptSocket: true, errors: 3 });
     // An answer to another one is none to an error, and an error after it is a new incident.
     udp.write('0 answer\n');
-    await udp.waitFor(/answered/);
+    await udp.waitFor(/answered[^]*answered/);
     await echo.stop('SIGKILL');
     udp.write('0\n');
     await watch.until(() => atLeast(2, errorsOf(watch, 40_001)));
@@ -331,6 +404,35 @@ describeLab('an incident', () => {
     await expectAnswer(stops);
     const [, recovered] = await json.until(() => atLeast(2, recordsOf(json, stops.port)));
     expect(recovered).toMatchObject({ event: 'recovered', errors: 3, keptSocket: true });
+  });
+
+  // One after the other these would take three times as long.
+  test('what becomes of three in half a minute', { timeout: 120_000 }, async () => {
+    const path = `${lab.temporary}/quiet.pcapng`;
+    const watch = await startWatch(lab, client, ['--json', '-w', path]);
+    const stopped = await startWatch(lab, client, ['--json']);
+    const [single, steady, changing] = [await open(), await open(), await open()];
+    for (const udp of [single, steady, changing]) await provoke(udp, watch, stopped);
+    await followed(lab, watch, single.port);
+    stopped.signal('SIGSTOP');
+    const quoted = { src: CLIENT, sport: changing.port, dst: SERVER, dport: PORT };
+    for (let second = 0; second < 34; second++) {
+      await provoke(steady, watch);
+      // Refused first, then unreachable.
+      lab.inject(server, { src: SERVER, dst: CLIENT, type: 3, code: 1, quoted });
+      await delay(950);
+    }
+    stopped.signal('SIGCONT');
+    await stopped.until(() => atLeast(35, errorsOf(stopped, steady.port)));
+    await delay(2500);
+    // A single error: its flow was followed, and nothing was sent.
+    const [record] = await watch.until(() => atLeast(1, recordsOf(watch, single.port)), 30_000);
+    expect(record).toMatchObject({ event: 'quiet', errors: 1 });
+    for (const one of [watch, stopped]) {
+      for (const udp of [steady, changing]) expect(recordsOf(one, udp.port)).toEqual([]);
+    }
+    // It was saved when it was printed.
+    await eventually(() => readFileSync(path, 'latin1').includes('"event":"quiet"'));
   });
 
   test('quiet after a single error: its flow was followed, and nothing was sent', { timeout: 120_000 }, async () => {

@@ -69,6 +69,26 @@ describeLab('-w', () => {
     ]);
   }
 
+  test('SIGTERM under load: as many are saved as are printed', async () => {
+    const path = file('load.pcapng');
+    const watch = await startWatch(lab, client, ['--json', '-w', path]);
+    const udp = await lab.udpClient(client, { dst: SERVER, dport: PORT, connect: false, count: 0, interval: 0 });
+    await watch.until(() => watch.lines.length > 3000, 30_000);
+    expect(await watch.stop('SIGTERM')).toMatchObject({ signal: null });
+    await udp.stop('SIGKILL');
+    // The last line may be there in part: whoever reads it had gone.
+    const printed = watch.stdout
+      .split('\n')
+      .slice(0, -1)
+      .filter((line) => line.includes('"icmp"')).length;
+    const { stdout } = replay(path, '--json');
+    const saved = stdout.split('\n').filter((line) => line.includes('"icmp"')).length;
+    const [, shown] = /(\d+) events shown/.exec(watch.stderr) ?? [];
+    expect(printed).toBeGreaterThan(3000);
+    expect(saved).toBe(Number(shown));
+    expect(saved).toBeGreaterThanOrEqual(printed);
+  });
+
   test('what is read from the file is what the watch printed, to the byte', { timeout: 120_000 }, async (context) => {
     needsTools(context, 'tshark');
     const runs = await Promise.all(
