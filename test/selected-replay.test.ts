@@ -100,7 +100,7 @@ function error6(code: number, sport: number, dport: number): Buffer {
 }
 
 const datagram = (sport: number, dport: number, [src, dst] = [HOST, PEER]): Buffer =>
-  ipv4(17, udp({ src: src!, dst: dst! }, octets(4), { sport, dport }), { src: src!, dst: dst! });
+  ipv4(17, udp({ src, dst }, octets(4), { sport, dport }), { src, dst });
 
 const answer = (sport: number, dport: number): Buffer => datagram(sport, dport, [PEER, HOST]);
 
