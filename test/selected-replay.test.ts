@@ -99,7 +99,7 @@ function error6(code: number, sport: number, dport: number): Buffer {
   return icmpv6Packet(1, code, 0, quote, { src: PEER6, dst: HOST6 });
 }
 
-const datagram = (sport: number, dport: number, [src, dst] = [HOST, PEER]): Buffer =>
+const datagram = (sport: number, dport: number, [src, dst]: readonly [string, string] = [HOST, PEER]): Buffer =>
   ipv4(17, udp({ src, dst }, octets(4), { sport, dport }), { src, dst });
 
 const answer = (sport: number, dport: number): Buffer => datagram(sport, dport, [PEER, HOST]);
