@@ -125,7 +125,7 @@ export class ErrorsBetween {
 }
 
 interface Waiting {
-  event: IcmpEvent | Answer | IncidentRecord | SavedRecord;
+  event: IcmpEvent | Answer | IncidentRecord | SavedRecord | PassedTime;
   description: Octets;
   /** Where the packets are saved: a copy of it. */
   packet: SavedPacket | null;
@@ -137,6 +137,11 @@ interface Waiting {
 /** A record that a savefile told. */
 interface SavedRecord {
   saved: IncidentRecord;
+}
+
+/** All that came before that time was there. */
+interface PassedTime {
+  passed: TimeStamp;
 }
 
 /** A peer's answer after an error, while its socket is looked up. */
@@ -320,9 +325,9 @@ export class EventPipeline {
   #passTime(at: number, time: TimeStamp): void {
     const { incidents } = this.#options;
     if (incidents === null || at < incidents.nextAt) return;
-    const quiet = incidents.becomeQuiet(at);
     this.#takeAnswers(at);
-    for (const { incident, sent } of quiet) this.#ready(quietRecord(incident, sent, time, at), '', null, at);
+    // After the errors before it, which may wait for their look-up.
+    this.#ready({ passed: time }, '', null, at);
   }
 
   #takeAnswers(at: number): void {
@@ -575,6 +580,10 @@ export class EventPipeline {
       this.#showAnswer(event);
       return;
     }
+    if ('passed' in event) {
+      this.#showQuiet(event.passed, at);
+      return;
+    }
     if ('saved' in event) {
       this.#showSaved(event.saved, packet);
       return;
@@ -601,6 +610,12 @@ export class EventPipeline {
     if (flow.answer === datagram) flow.answer = null;
     for (const incident of this.#options.incidents!.answered(flow, at)) {
       this.#showRecord(recoveredRecord(flow.event, found, time, incident), packet);
+    }
+  }
+
+  #showQuiet(time: TimeStamp, at: number): void {
+    for (const { incident, sent } of this.#options.incidents!.becomeQuiet(at)) {
+      this.#showRecord(quietRecord(incident, sent, time, at), null);
     }
   }
 

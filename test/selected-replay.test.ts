@@ -102,6 +102,9 @@ function error6(code: number, sport: number, dport: number): Buffer {
 const datagram = (sport: number, dport: number, [src, dst]: readonly [string, string] = [HOST, PEER]): Buffer =>
   ipv4(17, udp({ src, dst }, octets(4), { sport, dport }), { src, dst });
 
+const datagram6 = (sport: number, dport: number, [src, dst]: readonly [string, string]): Buffer =>
+  ipv6(17, udp({ src, dst }, octets(4), { sport, dport }), { src, dst });
+
 const answer = (sport: number, dport: number): Buffer => datagram(sport, dport, [PEER, HOST]);
 
 const PACKETS = [
@@ -118,8 +121,10 @@ const PACKETS = [
   // The first outage ends.
   datagram(40_001, 9999),
   datagram(5353, 9998),
+  datagram6(40_003, 9999, [HOST6, PEER6]),
   answer(9999, 40_001),
   answer(9998, 5353),
+  datagram6(9999, 40_003, [PEER6, HOST6]),
   error(ROUTER, 0, 5353, 40_001),
   // With --all-icmp: no flow, and one that is no UDP.
   icmpv4Packet(8, 0, 7, octets(8), { src: PEER, dst: HOST }),
@@ -136,7 +141,7 @@ const PACKETS = [
 ];
 
 /** Then a minute passes, and what is open becomes quiet. */
-const LAST_ANSWER = 12;
+const LAST_ANSWER = 14;
 
 const directory = mkdtempSync(join(tmpdir(), 'uiw-selected-'));
 afterAll(() => rmSync(directory, { recursive: true }));

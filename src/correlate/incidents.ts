@@ -389,6 +389,7 @@ export class Incidents {
   /** Those that have become quiet by `at`, with the datagrams that were seen to go to the peer since the last error. */
   becomeQuiet(at: number): { incident: Incident; sent: number | null }[] {
     this.nextAt = Number.POSITIVE_INFINITY;
+    for (const { answer } of this.#answering) this.nextAt = Math.min(this.nextAt, answer!.at + ANSWER_MS);
     const ceased: Incident[] = [];
     for (const incident of this.#running()) {
       if (incident.state !== 'open' || !incident.isOutage || incident.isSaved) continue;
