@@ -3,11 +3,13 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import type { HostAttribution } from '../src/correlate/attribute.ts';
 import type { Attribution, QuotedTuple } from '../src/correlate/attribution.ts';
+import { Incidents } from '../src/correlate/incidents.ts';
 import type { Direction, IcmpEvent } from '../src/event.ts';
 import { ErrorsBetween, EventPipeline, type PipelineOptions } from '../src/event-pipeline.ts';
 import type { UdpTuple } from '../src/host/udp-tuple.ts';
 import type { CaptureInterface } from '../src/savefile/packet.ts';
 import { Output } from '../src/sink/output.ts';
+import { errorEvent } from './events.ts';
 import { echoRequest, NOTHING_SELECTED, portUnreachable, RAW } from './packets.ts';
 
 /** Events that may wait at once. */
@@ -531,4 +533,22 @@ test('only errors that are addressed here are held against the counters', () => 
     bench.packet(echoRequest());
     expect(bench.pipeline.counts.errorsAddressedHere.certain).toBe(counted);
   }
+});
+
+test('quiet is judged after the errors before it, though they wait for their look-up', async () => {
+  const lookUps = new LookUps();
+  const incidents = new Incidents({ maxFlows: 64, onlyKnownSockets: false });
+  const bench = new Bench({ lookUp: lookUps.lookUp, incidents });
+  incidents.error(
+    errorEvent({ flow: { protocol: 'udp', src: '192.0.2.10', sport: 1, dst: '192.0.2.20', dport: 9999 } }),
+    performance.now() - 40_000,
+  );
+  bench.errors(2);
+  const milliseconds = Date.now();
+  bench.pipeline.tick({ seconds: Math.floor(milliseconds / 1000), nanoseconds: (milliseconds % 1000) * 1e6 });
+  bench.output.flush();
+  expect(bench.written).toEqual([]);
+  await lookUps.answer(2);
+  bench.output.flush();
+  expect(bench.written.map((line) => line.split(' ')[0])).toEqual(['2', '1']);
 });
