@@ -432,7 +432,7 @@ describe('a file that somebody else wrote', () => {
     };
     collect(SNAPSHOT, []);
     const change = (path: readonly string[], value: unknown): unknown => {
-      if (path.length === 0) return value;
+      if (path.length === 0) return value ?? null; // a file of nothing is another test
       const copy = structuredClone(SNAPSHOT) as unknown as Record<string, unknown>;
       let at = copy;
       for (const key of path.slice(0, -1)) at = at[key] as Record<string, unknown>;
