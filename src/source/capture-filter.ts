@@ -65,7 +65,7 @@ function icmpv6(allIcmp: boolean): string {
     all(
       'ip6[40] = 58',
       any(
-        all('ip6[6] = 44', 'ip6[42:2] & 0xfff8 = 0', ...isError('48')),
+        all('ip6[6] = 44', ...(allIcmp ? [] : ['ip6[42:2] & 0xfff8 = 0']), ...isError('48')),
         // In units of four octets there, and of eight in the others.
         all('ip6[6] = 51', ...isError('48 + ip6[41] * 4')),
         all(oneOf('ip6[6]', [0, 43, 60]), ...isError('48 + ip6[41] * 8')),

@@ -100,7 +100,7 @@ const PACKETS: [name: string, packet: string, errors: boolean, all: boolean][] =
   ]),
   ['ICMPv6 behind 24 octets of options', ipv6(0, `3a02 ${'00'.repeat(22)} 0104 ${BODY}`), true, true],
   ['ICMPv6, first fragment', ipv6(44, `${fragment(58)}0104${BODY}`), true, true],
-  ['ICMPv6, later fragment', ipv6(44, `${fragment(58, 8)}0104${BODY}`), false, false],
+  ['ICMPv6, later fragment', ipv6(44, `${fragment(58, 8)}0104${BODY}`), false, true],
   ['UDP, first fragment', ipv6(44, `${fragment(17)}9c40${BODY}`), false, false],
 ];
 /** Where only the header itself is looked for behind extension headers, and types are not. */
