@@ -35,6 +35,9 @@ const MAX_PLACES = 16;
 const QUIET_MS = 30_000;
 const QUIET_GAPS = 3;
 
+/** New flows that are followed, in a second and at once. */
+const NEW_FLOWS = 1000;
+
 /** A flow is followed for this long after its last error. */
 const FOLLOWED_MS = 10 * 60_000;
 /** Incidents of one flow. */
@@ -280,6 +283,9 @@ export class Incidents {
   /** How many followed tuples have the port, at either end: most datagrams need no further look. */
   readonly #ports = new Uint16Array(65_536);
   #followedTuples = 0;
+  /** New flows that may be followed at `#roomAt`. */
+  #room = NEW_FLOWS;
+  #roomAt = 0;
   readonly #recent = new RecentFlows<ErringFlow>();
   /** Flows with an answer that has yet to count. */
   readonly #answering = new Set<ErringFlow>();
@@ -442,7 +448,7 @@ export class Incidents {
   }
 
   readonly #flowOf = ({ src, sport, dst, dport }: Flow): ErringFlow | undefined => {
-    if (typeof sport !== 'number' || typeof dport !== 'number') return undefined;
+    if (typeof sport !== 'number' || typeof dport !== 'number' || !this.mayFollow(sport, dport)) return undefined;
     return this.#flows.get(tupleKey({ version: 4, local: src, localPort: sport, remote: dst, remotePort: dport }))
       ?.flow;
   };
@@ -461,11 +467,20 @@ export class Incidents {
       before.startAnew();
       for (const other of before.incidents) if (other !== incident && other.state === 'open') other.state = 'other';
     }
-    if (!incident.isOutage || !this.#mayBeFollowed(event)) return;
+    if (!incident.isOutage || !this.#mayBeFollowed(event) || (before === undefined && !this.#hasRoomAt(at))) return;
     if (before !== undefined) before.lastAt = at;
     // The peer that is gone may be gone in more than one way: refused first, then unreachable.
     const others = before?.incidents.filter((other) => other.key !== incident.key && other.state !== 'recovered') ?? [];
     this.#follow(new ErringFlow(event, [...others.slice(1 - MAX_INCIDENTS), incident], at, isSaved));
+  }
+
+  /** In a flood of ever-new flows, a spoofed one say, following them would cost more than all else. */
+  #hasRoomAt(at: number): boolean {
+    this.#room = Math.min(NEW_FLOWS, this.#room + Math.max(0, at - this.#roomAt) * (NEW_FLOWS / 1000));
+    this.#roomAt = at;
+    if (this.#room < 1) return false;
+    this.#room--;
+    return true;
   }
 
   #mayBeFollowed({ flow, direction, sockets, match }: IcmpEvent): boolean {
@@ -559,10 +574,14 @@ function hasCommonSocket({ sockets: some = [] }: IcmpEvent, { sockets: others = 
 
 function keyOf(event: IcmpEvent): string {
   const { address, port } = remoteOf(event);
-  const processes = processesOf(event.sockets)
-    .map(({ pid, started }) => `${pid} ${started}`)
-    .toSorted()
-    .join();
+  const known = processesOf(event.sockets);
+  const processes =
+    known.length === 0
+      ? ''
+      : known
+          .map(({ pid, started }) => `${pid} ${started}`)
+          .toSorted()
+          .join();
   return keyFor(processes, event.direction, address, port, event.errno ?? null);
 }
 
