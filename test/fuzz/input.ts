@@ -307,7 +307,7 @@ function selectionFor(dice: Dice): Selection {
       { ports: [dice.pick([0, 53, 9998, 65_535])] },
       { pids: [dice.pick([1, 4711, 2 ** 31 - 1])] },
       { comms: [dice.pick(['gateway', ...ARGUMENTS])] },
-      { errnos: [dice.pick(['ECONNREFUSED', 'EHOSTUNREACH', 'E'.repeat(5000)])] },
+      { errnos: [dice.pick(['ECONNREFUSED', 'EHOSTUNREACH', 'EPROTO'])] },
     ]),
   };
 }
