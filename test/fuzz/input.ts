@@ -70,7 +70,10 @@ function loadSeeds(): Seeds {
 }
 
 /** A command line has no others. */
-const ARGUMENTS = HOSTILE_TEXTS.filter((text) => !/\0|\p{Cs}/u.test(text));
+/** What the command line hands on as it is: names are cut at 15 octets, and an empty one is refused. */
+const ARGUMENTS = HOSTILE_TEXTS.filter(
+  (text) => text !== '' && Buffer.byteLength(text) <= 15 && !/\0|\p{Cs}/u.test(text),
+);
 
 interface Line {
   flow?: { src: string; sport?: number | null; dst: string; dport?: number | null };
