@@ -69,8 +69,7 @@ function loadSeeds(): Seeds {
   return { captures, frames, snapshots };
 }
 
-/** A command line has no others. */
-/** What the command line hands on as it is: names are cut at 15 octets, and an empty one is refused. */
+/** What a command line may have and hands on as it is: names are cut at 15 octets, and an empty one is refused. */
 const ARGUMENTS = HOSTILE_TEXTS.filter(
   (text) => text !== '' && Buffer.byteLength(text) <= 15 && !/\0|\p{Cs}/u.test(text),
 );
