@@ -92,6 +92,7 @@ function readBlock(fd: number, block: Buffer, path: string): Promise<number> {
 async function* readStream(stream: Readable, name: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const stop = (): void => void stream.destroy();
   signal.addEventListener('abort', stop);
+  if (signal.aborted) stop(); // before anybody listened
   try {
     const chunks = stream.iterator() as NodeJS.AsyncIterator<Buffer>;
     let first = Buffer.alloc(0);

@@ -128,3 +128,9 @@ test('an abort ends the waiting for whoever writes to a FIFO', async () => {
   expect(octets.toString()).toBe('abc\n');
   writer.kill();
 });
+
+test('so does one that came before it was opened', async () => {
+  const { octets, error } = await readAll(fifo('unopened-fifo'), AbortSignal.abort());
+  expect(error).toBeNull();
+  expect(octets).toHaveLength(0);
+});
