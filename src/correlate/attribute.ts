@@ -14,7 +14,7 @@ import type { HostView, NamespaceView, SocketSource } from '../host/host-view.ts
 import type { SocketOptions } from '../host/socket-options.ts';
 import type { UdpSocket } from '../host/socket-table.ts';
 import { endpoint } from '../host/snapshot.ts';
-import { isLoopback, reversed, tupleKey, type UdpTuple } from '../host/udp-tuple.ts';
+import { isLoopback, isSameTuple, reversed, tupleKey, type UdpTuple } from '../host/udp-tuple.ts';
 import {
   attributionIn,
   attributionOut,
@@ -26,9 +26,7 @@ import {
   type QuotedTuple,
 } from './attribution.ts';
 import { eligibleSockets, lookup, type LookupResult } from './kernel-lookup.ts';
-
-/** Whose socket is looked for: whoever sent the quoted datagram, or whoever it was for. */
-type Role = 'sender' | 'receiver';
+import { RecentQuestions, type Role } from './recent-questions.ts';
 
 interface Question {
   readonly role: Role;
@@ -42,8 +40,8 @@ interface Question {
   isSecondLook: boolean;
   /** A namespace could not be read, so all were looked for once more. */
   isListedAnew: boolean;
-  /** The sockets that it is answered by, by their local port. */
-  readonly sources: Map<NamespaceView, { localPort: number; source: SocketSource }>;
+  /** The sockets that it is answered by: the last ones of each namespace. */
+  sources: { namespace: NamespaceView; localPort: number; source: SocketSource }[];
 }
 
 /** Where the socket may be: a namespace, and the tuple that it has there. */
@@ -66,7 +64,7 @@ interface KnownIdentity {
 interface Survey {
   places: Place[];
   /** Namespaces that the error has gone through. */
-  visited: Set<NamespaceView>;
+  visited: NamespaceView[];
   /** Processes in namespaces that may not be read. */
   unreadable: number;
   othersSkipped: boolean;
@@ -117,16 +115,14 @@ const SEVERAL_NAMESPACES = 'several network namespaces have the address, and whi
 /** What a host knows of the sockets behind ICMP errors. Never throws for what it lacks. */
 export class HostAttribution {
   readonly #host: HostView;
-  /** Answers for the packets that came together: a storm on one flow costs a Map hit each. */
-  readonly #answers = new Map<string, Found>();
+  /** Questions of the packets that came together: a storm on one flow is looked up once. */
+  readonly #recent = new RecentQuestions();
   /** Where connected sockets were found, by the tuple on the wire. */
   readonly #routes = new Map<string, { place: Place; foundAt: number }>();
   /** Who holds the sockets of the packets that came together, by inode. */
   readonly #held = new Map<number, readonly ProcessIdentity[]>();
   /** What was told of sockets, and of what; by inode. */
   readonly #identities = new Map<number, KnownIdentity>();
-  /** Questions of packets that came together and wait for the same. */
-  readonly #pending = new Map<string, Promise<Found>>();
   /** Those that are not answered yet, oldest first. */
   readonly #open = new Map<Question, (found: Found) => void>();
   #giveUpTimer: NodeJS.Timeout | undefined;
@@ -157,8 +153,6 @@ export class HostAttribution {
   /** The packets that are asked about next came no later than now. */
   packetsArrived(): void {
     this.#arrival = this.#host.now();
-    this.#answers.clear();
-    this.#pending.clear();
     this.#held.clear();
   }
 
@@ -221,10 +215,9 @@ export class HostAttribution {
 
   /** Not asynchronous where everything is at hand: a storm must not cost a promise each. */
   #find(role: Role, tuple: UdpTuple, interfaceName: string | null): Found | Promise<Found> {
-    const key = `${role} ${tupleKey(tuple)} ${interfaceName}`;
-    const known = this.#answers.get(key) ?? this.#pending.get(key);
-    if (known !== undefined) return known;
     const since = this.#arrival;
+    const known = this.#recent.get(role, tuple, interfaceName, since);
+    if (known !== undefined) return known;
     const question: Question = {
       role,
       tuple,
@@ -233,17 +226,13 @@ export class HostAttribution {
       since,
       isSecondLook: false,
       isListedAnew: false,
-      sources: new Map(),
+      sources: [],
     };
     const found = this.#try(question);
-    if (found instanceof Promise) {
-      if (this.#open.size >= MAX_OPEN) return TOO_MANY;
-      const answer = this.#answerLater(question, found);
-      if (this.#pending.size < MAX_ANSWERS) this.#pending.set(key, answer);
-      return answer;
-    }
-    if (this.#answers.size < MAX_ANSWERS) this.#answers.set(key, found);
-    return found;
+    if (found instanceof Promise && this.#open.size >= MAX_OPEN) return TOO_MANY;
+    const answer = found instanceof Promise ? this.#answerLater(question, found) : found;
+    this.#recent.remember({ role, tuple, interfaceName, since, answer });
+    return answer;
   }
 
   #answerLater(question: Question, wait: Promise<unknown>): Promise<Found> {
@@ -336,14 +325,13 @@ export class HostAttribution {
   #try(question: Question): Found | Promise<unknown> {
     const survey: Survey = {
       places: [],
-      visited: new Set(),
+      visited: [],
       unreadable: 0,
       othersSkipped: false,
       natUnknown: false,
     };
-    const key = tupleKey(question.tuple);
     const wait = this.#follow(this.#host.own, question.tuple, question.since, survey);
-    if (wait !== null) return this.#findByRoute(key, question) ?? wait;
+    if (wait !== null) return this.#findByRoute(question) ?? wait;
     if (survey.places.length === 0) return foundNowhere(survey);
     const results: Found[] = [];
     for (const place of survey.places) {
@@ -354,27 +342,28 @@ export class HostAttribution {
     const found = oneOf(results);
     if (results.length === 1 && isHeldConnection(found) && !survey.natUnknown) {
       if (this.#routes.size >= MAX_ANSWERS) this.#routes.clear();
-      this.#routes.set(key, { place: survey.places[0]!, foundAt: this.#host.now() });
+      this.#routes.set(tupleKey(question.tuple), { place: survey.places[0]!, foundAt: this.#host.now() });
     }
     return survey.natUnknown && found.sockets.length > 0 ? withNotes(found, [NAT_UNKNOWN]) : found;
   }
 
   /** Where the socket was found for an earlier error, if it is still there. */
-  #findByRoute(key: string, question: Question): Found | null {
-    const route = this.#routes.get(key);
+  #findByRoute(question: Question): Found | null {
+    if (this.#routes.size === 0) return null;
+    const route = this.#routes.get(tupleKey(question.tuple));
     if (route === undefined || this.#host.now() - route.foundAt > ROUTE_FOR) return null;
     const found = this.#lookIn(route.place, {
       ...question,
       isSecondLook: true,
       isListedAnew: true,
-      sources: new Map(),
+      sources: [],
     });
     return !(found instanceof Promise) && isHeldConnection(found) ? found : null;
   }
 
   /** Notes where the socket may be that has `tuple` on the wire as `namespace` sees it. */
   #follow(namespace: NamespaceView, tuple: UdpTuple, since: number, survey: Survey): Promise<unknown> | null {
-    survey.visited.add(namespace);
+    survey.visited.push(namespace);
     const undone = namespace.undoNat(tuple, since);
     if (undone instanceof Promise) return undone;
     if (undone === null) survey.natUnknown = true;
@@ -420,7 +409,7 @@ export class HostAttribution {
     survey: Survey,
   ): Promise<unknown> | null {
     for (const namespace of namespaces) {
-      if (survey.visited.has(namespace) || survey.visited.size > MAX_HOPS) continue;
+      if (survey.visited.includes(namespace) || survey.visited.length > MAX_HOPS) continue;
       const wait = this.#follow(namespace, tuple, since, survey);
       if (wait !== null) return wait;
     }
@@ -430,20 +419,21 @@ export class HostAttribution {
   #lookIn(place: Place, question: Question): Found | Promise<unknown> {
     const { namespace, tuple, isKnownLocal } = place;
     // The first table after the error, also when other things were waited for meanwhile.
-    const kept = question.sources.get(namespace);
-    const source =
-      kept?.localPort === tuple.localPort ? kept.source : this.#sourceFor(namespace, tuple, question.since);
+    const { localPort } = tuple;
+    const kept = question.sources.find((known) => known.namespace === namespace && known.localPort === localPort);
+    const source = kept === undefined ? this.#sourceFor(namespace, tuple, question.since) : kept.source;
     if (source instanceof Promise) return source;
     if (source === null) {
       if (namespace === this.#host.own || question.isListedAnew) return UNREADABLE;
       // It may be gone, or have to be entered otherwise.
       question.isListedAnew = true;
-      question.sources.clear();
+      question.sources = [];
       question.since = this.#host.now();
       return this.#host.lookForNamespaces() ?? UNREADABLE;
     }
-    question.sources.set(namespace, { localPort: tuple.localPort, source });
+    if (kept === undefined) question.sources.push({ namespace, localPort, source });
     const eligible = eligibleSockets(source, tuple);
+    if (eligible.length === 0) return this.#notFound(place, source, question);
     // Before anything is waited for: the socket may be closed in a moment.
     for (const socket of eligible.slice(0, MAX_CANDIDATES)) void this.#holders(socket, question.since);
     const options = this.#optionsOf(namespace, eligible, question);
@@ -496,7 +486,7 @@ export class HostAttribution {
   /** Whether a socket is the kernel's own shows when it is still there after nobody was found to hold it. */
   #lookAgain(question: Question): Found | Promise<unknown> {
     question.isSecondLook = true;
-    question.sources.clear();
+    question.sources = [];
     question.since = this.#host.now();
     return this.#try(question);
   }
@@ -658,7 +648,7 @@ function failed(error: unknown): Found {
 
 /** With the tuple that the socket has, where that is not the one on the wire. */
 function at({ tuple }: Place, question: Question, found: Found): Found {
-  return tupleKey(tuple) === tupleKey(question.tuple) ? found : { ...found, socketTuple: tuple };
+  return isSameTuple(tuple, question.tuple) ? found : { ...found, socketTuple: tuple };
 }
 
 /** The address is nowhere on this host; but perhaps where it may not be looked for. */

@@ -73,6 +73,10 @@ export function attributionIn(
   const { match, sockets, socketTuple, closedMsAgo } = found;
   const withRecverr = sockets.filter(({ recverr }) => recverr === true).length;
   const { errno, outcome } = verdict(version, type, code, match, sockets.length > 0 && withRecverr === sockets.length);
+  // As most are in a storm, so made in little time.
+  if (match === 'none' && socketTuple === undefined && found.note === undefined) {
+    return { direction, errno, outcome: found.outcome ?? outcome, match, sockets };
+  }
   const notes: string[] = [];
   if (errno !== null && withRecverr > 0 && withRecverr < sockets.length) notes.push(SOME_RECVERR);
   if (errno === 'EMSGSIZE' && (outcome === 'reported' || outcome === 'queued')) notes.push(PMTU_DISCOVERY);

@@ -64,6 +64,7 @@ export class ConntrackTable {
    * where flows of several zones (`ct zone`) look alike. Whether NAT changed it does not matter.
    */
   undoNat(tuple: UdpTuple): UdpTuple[] {
+    if (this.size === 0) return [];
     const found = new Map<string, UdpTuple>();
     for (const [remote, local] of spellings(tuple)) {
       const pattern = Buffer.from(`src=${remote} dst=${local} sport=${tuple.remotePort} dport=${tuple.localPort} `);

@@ -340,9 +340,10 @@ export class NetworkNamespace implements NamespaceView {
   /** Null too where a socket with its inode is still there, connected elsewhere or not at all. */
   closedSocket(tuple: UdpTuple): { socket: UdpSocket; msAgo: number } | null {
     const present = this.#tables.latest?.value;
+    const now = this.#now();
     for (let at = this.#kept.length - 1; at >= 0; at--) {
       const { table, startedAt } = this.#kept[at]!;
-      const msAgo = this.#now() - startedAt;
+      const msAgo = now - startedAt;
       if (msAgo > KEPT_FOR) return null;
       const socket = table.connectedSocket(tuple);
       if (socket !== null) return present?.hasInode(socket.inode) === true ? null : { socket, msAgo };

@@ -124,8 +124,8 @@ export class Refresher<T> {
   /** A run that started at `since` or later, if there is one or can be one at once; else null. */
   at(since: number): Latest<T> | null {
     if (this.latest !== null && this.latest.startedAt >= since) return this.latest;
-    const startedAt = this.#now();
     if (this.#closed || this.#running !== null || this.#pace.rest > 0 || this.#pace.isTired) return null;
+    const startedAt = this.#now();
     const run = this.#quickJob();
     if (run === null) return null;
     const served = this.#waiting;

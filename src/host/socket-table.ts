@@ -104,7 +104,7 @@ export class SocketTable implements Iterable<UdpSocket> {
 
   /** The socket that is connected with this very tuple; null where there is none. */
   connectedSocket({ local, localPort, remote, remotePort }: UdpTuple): UdpSocket | null {
-    if (remotePort === 0) return null;
+    if (remotePort === 0 || !this.#mayHave(portPair(localPort, remotePort))) return null;
     const sockets: UdpSocket[] = [];
     this.#collect(localPort, remotePort, sockets);
     return sockets.find((socket) => socket.connected && socket.local === local && socket.remote === remote) ?? null;
@@ -125,6 +125,11 @@ export class SocketTable implements Iterable<UdpSocket> {
       const socket = this.#parse(index);
       if (socket !== null) yield socket;
     }
+  }
+
+  /** Cheaply: in a storm of foreign tuples every table that is kept is asked for each. */
+  #mayHave(ports: number): boolean {
+    return this.#heads[this.#slotOf(ports)] !== -1;
   }
 
   #collect(localPort: number, remotePort: number, into: UdpSocket[]): void {

@@ -11,6 +11,13 @@ export function tupleKey({ local, localPort, remote, remotePort }: UdpTuple): st
   return `${local} ${localPort} ${remote} ${remotePort}`;
 }
 
+export function isSameTuple(a: UdpTuple, b: UdpTuple): boolean {
+  return (
+    a === b ||
+    (a.localPort === b.localPort && a.remotePort === b.remotePort && a.local === b.local && a.remote === b.remote)
+  );
+}
+
 /** The tuple of the socket at the other end. */
 export function reversed({ version, local, localPort, remote, remotePort }: UdpTuple): UdpTuple {
   return { version, local: remote, localPort: remotePort, remote: local, remotePort: localPort };

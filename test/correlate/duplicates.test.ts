@@ -9,7 +9,7 @@ import { SavefileReader } from '../../src/savefile/reader.ts';
 import { FIXTURES } from '../command.ts';
 
 interface Sighting {
-  key: string;
+  key: number;
   interfaceName: string;
   seconds: number;
 }
@@ -93,7 +93,7 @@ describe('copies of a packet', () => {
 
 describe('equal packets', () => {
   const see = (duplicates: Duplicates, interfaceName: string, seconds = 0): string[] | null =>
-    duplicates.see('the same', interfaceName, seconds);
+    duplicates.see(1, interfaceName, seconds);
 
   test('are as many events as the largest number on any one interface', () => {
     const duplicates = new Duplicates();
