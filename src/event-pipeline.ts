@@ -111,15 +111,15 @@ export interface PipelineCounts {
  * time before it is counted, so whether those close to a reading are in it is not known.
  */
 export class ErrorsBetween {
-  /** Seconds since the epoch between which the first and the last reading were made. */
+  /** Between which times the first and the last reading were made: milliseconds on the clock of the pipeline. */
   readonly first = { from: Number.POSITIVE_INFINITY, until: Number.POSITIVE_INFINITY };
   readonly last = { from: Number.POSITIVE_INFINITY, until: Number.POSITIVE_INFINITY };
   certain = 0;
   uncertain = 0;
 
-  count(time: number): void {
-    if (time < this.first.from || time > this.last.until) return;
-    if (time <= this.first.until || time >= this.last.from) this.uncertain++;
+  count(at: number): void {
+    if (at < this.first.from || at > this.last.until) return;
+    if (at <= this.first.until || at >= this.last.from) this.uncertain++;
     else this.certain++;
   }
 }
@@ -318,7 +318,7 @@ export class EventPipeline {
     if (!this.#options.isLive) this.#passTime(at, timeOf(cursor));
     const sent = { version, local, localPort: ports.source, remote, remotePort: ports.destination };
     const sender = incidents!.find(sent);
-    if (sender?.hadErrorSince(cursor) === false) sender.countSent(sent, iface.name);
+    if (sender?.hadErrorSince(cursor, at) === false) sender.countSent(sent, iface.name);
     const flow = incidents!.find(reversed(sent));
     if (flow !== null && flow.mayHear) {
       incidents!.hear(flow, { at, time: timeOf(cursor), packet: this.#copy(cursor) });
@@ -393,7 +393,7 @@ export class EventPipeline {
     }
     const quotesUdp = original !== null && original.ip.protocol === PROTOCOL.UDP;
     if (direction === 'in' && packet.original !== null && !(quotesUdp && this.#passesOn(original))) {
-      this.counts.errorsAddressedHere.count(cursor.seconds + cursor.nanoseconds / 1e9);
+      this.counts.errorsAddressedHere.count(at);
     }
     if (!quotesUdp && !allIcmp) return;
 

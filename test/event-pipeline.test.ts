@@ -437,7 +437,7 @@ test('what is addressed here for another namespace’s sake is not held against 
   for (const passedOn of [true, false]) {
     const asked: UdpTuple[] = [];
     const bench = new Bench({ lookUp: () => FOUND, passesOn: (tuple) => (asked.push(tuple), passedOn) });
-    Object.assign(bench.pipeline.counts.errorsAddressedHere.first, { from: 1, until: 2 });
+    Object.assign(bench.pipeline.counts.errorsAddressedHere.first, { from: -2e9, until: -1e9 });
     bench.errors(7);
     expect(bench.pipeline.counts.errorsAddressedHere.certain).toBe(passedOn ? 0 : 1);
     const quoted = { version: 4, local: '192.0.2.10', localPort: 7, remote: '192.0.2.20', remotePort: 9999 };
@@ -528,7 +528,7 @@ test('only errors that are addressed here are held against the counters', () => 
     [null, 0],
   ] as const) {
     const bench = new Bench({ direction, lookUp: () => NOT_FOUND, allIcmp: true });
-    Object.assign(bench.pipeline.counts.errorsAddressedHere.first, { from: 1, until: 2 });
+    Object.assign(bench.pipeline.counts.errorsAddressedHere.first, { from: -2e9, until: -1e9 });
     bench.packet(portUnreachable(1, 6));
     bench.packet(echoRequest());
     expect(bench.pipeline.counts.errorsAddressedHere.certain).toBe(counted);

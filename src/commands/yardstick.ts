@@ -8,8 +8,10 @@ import { grouped } from '../sink/numbers.ts';
 
 const NET_DIRECTORY = '/proc/self/net';
 
-/** Seconds from a packet's time stamp until it is counted, at the most: in a flood the kernel has a backlog. */
-const COUNTED_WITHIN = 0.005;
+/** Milliseconds from a packet's time stamp until it is counted, at the most: in a flood the kernel has a backlog. */
+const COUNTED_WITHIN = 5;
+/** A packet may seem to have come later by this: the resolution of Date.now(). */
+const LATER_BY = 1;
 
 /** How many were missed: one number, or the two between which it lies. */
 interface Missed {
@@ -71,11 +73,11 @@ export class Yardstick {
   }
 }
 
-/** Notes in `reading` between when it was made, and when what it holds was captured. */
+/** Notes in `reading` between when it was made, and when what it holds was captured: by a clock that nobody sets. */
 async function readWithin(reading: { from: number; until: number }): Promise<IcmpCounters> {
-  reading.from = Date.now() / 1000 - COUNTED_WITHIN;
+  reading.from = performance.now() - COUNTED_WITHIN;
   const counters = await readIcmpCounters(NET_DIRECTORY);
-  reading.until = Date.now() / 1000;
+  reading.until = performance.now() + LATER_BY;
   return counters;
 }
 

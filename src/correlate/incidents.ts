@@ -49,6 +49,9 @@ const MAX_INCIDENTS = 8;
  */
 const ANSWER_MS = 1_500;
 
+/** Time stamps that are further from when their packets came were made by a clock that was set in between. */
+const CLOCK_SET_MS = 1000;
+
 /**
  * `open`: it goes on, as far as is known; `other`: its flows go on to have errors, with another errno or another process;
  * `quiet`: no error for a while; `recovered`: the peer answered, which ends it.
@@ -235,15 +238,20 @@ export class ErringFlow {
     this.#sent?.clear();
   }
 
-  /** Whether it had an error after `time`, or at that time. */
-  hadErrorSince({ seconds, nanoseconds }: Pick<TimeStamp, 'seconds' | 'nanoseconds'>): boolean {
-    const { last } = this.incident;
-    return last.seconds > seconds || (last.seconds === seconds && last.nanoseconds >= nanoseconds);
+  /**
+   * Whether it had an error after that time, or at it. Time stamps are the finer; where the system's clock was set between the two,
+   * `at`, on the clock of `Incidents.error`, is the true one.
+   */
+  hadErrorSince({ seconds, nanoseconds }: Pick<TimeStamp, 'seconds' | 'nanoseconds'>, at: number): boolean {
+    const { last, lastAt } = this.incident;
+    const later = (last.seconds - seconds) * 1000 + (last.nanoseconds - nanoseconds) / 1e6;
+    const isClockSet = Math.abs(later - (lastAt - at)) > CLOCK_SET_MS;
+    return (isClockSet ? lastAt - at : later) >= 0;
   }
 
   /** Whether there is no answer yet, or only one that an error followed. */
   get mayHear(): boolean {
-    return this.answer === null || this.hadErrorSince(this.answer.time);
+    return this.answer === null || this.hadErrorSince(this.answer.time, this.answer.at);
   }
 
   /** From now on datagrams are captured: none seen is none sent. */
@@ -357,7 +365,7 @@ export class Incidents {
    * that sends whatever happens answers nothing.
    */
   hear(flow: ErringFlow, datagram: PeersDatagram): void {
-    if (!flow.mayHear || flow.hadErrorSince(datagram.time) || (flow.sent ?? 0) === 0) return;
+    if (!flow.mayHear || flow.hadErrorSince(datagram.time, datagram.at) || (flow.sent ?? 0) === 0) return;
     flow.answer = datagram;
     this.#answering.add(flow);
     this.nextAt = Math.min(this.nextAt, datagram.at + ANSWER_MS);
