@@ -43,6 +43,8 @@ export class Live implements Run {
   readonly #capture: LiveCapture;
   readonly #yardstick: Yardstick;
   hasStarted = false;
+  /** As it is called now. */
+  #device: string;
   #followed: ReadonlySet<ErringFlow> = new Set();
   #followedAt = Number.NEGATIVE_INFINITY;
   #follows: NodeJS.Timeout | undefined;
@@ -53,6 +55,7 @@ export class Live implements Run {
     const { device, expression, allIcmp, bufferKib } = options;
     const { pipeline, attribution, drained, stopped } = job;
     this.#options = options;
+    this.#device = device;
     this.#job = job;
     this.#pipeline = pipeline;
     this.#attribution = attribution;
@@ -137,7 +140,7 @@ export class Live implements Run {
   }
 
   async #notice(notice: CaptureNotice): Promise<void> {
-    const { device } = this.#options;
+    const device = this.#device;
     switch (notice.kind) {
       case 'opened':
         if (this.hasStarted) return; // `up` follows
@@ -155,10 +158,30 @@ export class Live implements Run {
         }
         break;
       case 'down':
-        say(`${device}: ${notice.message}; waiting for it to come back`);
+        say(`${device}: ${notice.message}; waiting for it to come ${this.hasStarted ? 'back' : 'up'}`);
         break;
       case 'up':
         say(`${device}: back after ${seconds(notice.downMs)}; what came in between was not seen`);
+        this.#isFollowingRefused = false;
+        break;
+      case 'renamed':
+        this.#device = notice.to;
+        say(`${notice.from} is called ${notice.to} now; the capture on it goes on`);
+        break;
+      case 'put-off':
+        say(
+          `the capture process has ended ${notice.times} times in a row (${notice.why}); ` +
+            `starting it again in ${seconds(notice.waitMs)}`,
+        );
+        break;
+      case 'stopped':
+        say(
+          `the capture process is stopped (kill -CONT ${notice.pid}); nothing is shown meanwhile, ` +
+            'and what the capture buffer does not hold is dropped',
+        );
+        break;
+      case 'continued':
+        say(`the capture process goes on after about ${Math.round(notice.stoppedMs / 1000)} s`);
         break;
       case 'restarted': {
         const missed = await this.#yardstick.missedSoFar();

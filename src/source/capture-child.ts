@@ -32,6 +32,7 @@ import {
   type CaptureRequest,
   type ListedInterface,
 } from './capture-protocol.ts';
+import { boundInterface } from './packet-sockets.ts';
 
 /** cap 0.2.1; what is optional is there only when it is patched (native-notes/). */
 interface CapModule {
@@ -229,6 +230,9 @@ class Capture {
   readonly #request: CaptureRequest & { list: false };
   readonly #stream = new CaptureStream();
   readonly #device: Device;
+  /** What the interface is called now, and its index, by which the kernel knows it; 0: not known, or `any`. */
+  #name: string;
+  #index = 0;
   #open: CapObject | null = null;
   #linkType = -1;
   /** LINUX_SLL2's interface indexes, as the section's interface numbers. */
@@ -236,7 +240,6 @@ class Capture {
   /** All counts so far, and libpcap's at the last look. */
   readonly #total: CapStatistics = { received: 0, dropped: 0 };
   #last: CapStatistics = { received: 0, dropped: 0 };
-  #downSince = 0;
   /** The second capture, whose filter changes. cap cannot change one, so that each time the other of these is opened. */
   readonly #followers: [Device, Device];
   #followed: Device | null = null;
@@ -245,14 +248,28 @@ class Capture {
   constructor(cap: CapModule, request: CaptureRequest & { list: false }) {
     this.#cap = cap;
     this.#request = request;
+    this.#name = request.device;
     this.#device = new Device(cap, SNAPLEN, this.#packet, (message, stats) => this.#down(message, stats));
     this.#followers = [this.#newFollower(), this.#newFollower()];
+  }
+
+  /** Throws libpcap's message where the device cannot be opened and is not to be waited for. */
+  start(): void {
+    try {
+      this.open();
+    } catch (error) {
+      const message = firstLine(error);
+      // An object of stock cap that was refused cannot be opened again.
+      if (this.#device.cap.stats === undefined || !(this.#request.waits || /is not up/.test(message))) throw error;
+      this.#waitUntilUp(message, () => {});
+    }
   }
 
   /** Throws libpcap's message where the device cannot be opened. */
   open(): void {
     const word = this.#openWith(this.#request.filters);
     this.#open = this.#device.cap;
+    this.#index = boundInterface();
     this.#linkType = linkTypeValue(word);
     this.#newSection();
     report({ kind: 'opened', linkType: word, snaplen: SNAPLEN, stock: this.#open.stats === undefined });
@@ -260,9 +277,8 @@ class Capture {
 
   /** With the first of the filters that libpcap takes. An object that was refused may be opened again only if cap is patched. */
   #openWith([filter, ...others]: readonly string[]): string {
-    const { device, bufferKib } = this.#request;
     try {
-      return this.#device.open(device, filter!, bufferKib);
+      return this.#device.open(this.#name, filter!, this.#request.bufferKib);
     } catch (error) {
       if (others.length === 0 || this.#device.cap.stats === undefined) throw error;
       return this.#openWith(others);
@@ -289,8 +305,9 @@ class Capture {
 
   #openFollower(filter: string, last: Device | null): Device | null {
     const follower = this.#followers[last === this.#followers[0] ? 1 : 0];
+    this.#rename();
     try {
-      follower.open(this.#request.device, filter, FOLLOW_BUFFER_KIB);
+      follower.open(this.#name, filter, FOLLOW_BUFFER_KIB);
     } catch (error) {
       report({ kind: 'not-followed', message: firstLine(error) });
       return null;
@@ -303,6 +320,7 @@ class Capture {
     for (const [index, { name }] of this.#interfaces) {
       if (this.#nameOf(index) !== name) this.#interfaces.delete(index);
     }
+    this.#rename();
     this.#statistics(this.#open?.stats?.() ?? null);
   }
 
@@ -315,7 +333,18 @@ class Capture {
     this.#stream.section();
     this.#interfaces.clear();
     // The first is the device itself: `any`, and the one that the counts are for.
-    this.#stream.interface({ linkType: this.#linkType, snaplen: SNAPLEN, name: this.#request.device });
+    this.#stream.interface({ linkType: this.#linkType, snaplen: SNAPLEN, name: this.#name });
+  }
+
+  /** A capture is bound to the interface itself, which may have been given another name. False if it is not known to exist. */
+  #rename(): boolean {
+    const from = this.#name;
+    const to = this.#index > 0 ? (this.#cap.interfaceName?.(this.#index) ?? null) : null;
+    if (to === null || to === from) return to !== null;
+    this.#name = to;
+    report({ kind: 'renamed', from, to });
+    if (this.#open !== null) this.#newSection();
+    return true;
   }
 
   readonly #packet: DeviceListener = (buffer, caplen, seconds, microseconds, len) => {
@@ -360,9 +389,16 @@ class Capture {
     this.#statistics(stats);
     this.#last = { received: 0, dropped: 0 };
     this.#open = null;
-    this.#downSince = Date.now();
-    report({ kind: 'down', message });
+    const since = performance.now();
+    // libpcap takes one that was renamed for one that has gone.
+    const isThere = this.#rename();
+    this.#waitUntilUp(isThere ? 'The interface went down' : message, () => report({ kind: 'up', downMs: performance.now() - since }));
+  }
+
+  #waitUntilUp(why: string, onUp: () => void): void {
+    report({ kind: 'down', message: why });
     const retry = setInterval(() => {
+      this.#rename();
       try {
         this.open();
       } catch {
@@ -370,7 +406,7 @@ class Capture {
       }
       clearInterval(retry);
       this.follow(this.#order);
-      report({ kind: 'up', downMs: Date.now() - this.#downSince });
+      onUp();
     }, REOPEN_EVERY_MS);
   }
 }
@@ -401,7 +437,7 @@ function main(): void {
       return;
     }
     const capture = new Capture(cap, request);
-    capture.open();
+    capture.start();
     // After what is there to be read was read: a process that was stopped finds its timers due first.
     setInterval(() => setImmediate(() => capture.tick()), STATISTICS_EVERY_MS);
     process.stdin.on('error', () => {});

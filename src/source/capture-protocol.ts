@@ -11,6 +11,8 @@ export type CaptureRequest =
       filters: readonly string[];
       /** The capture buffer. */
       bufferKib: number;
+      /** There was a capture before: where it cannot be opened now, wait until it can be. */
+      waits: boolean;
     }
   | { list: true };
 
@@ -24,10 +26,12 @@ export type CaptureReport =
   | { kind: 'opened'; linkType: string; snaplen: number; stock: boolean }
   /** There is no capture, and there will be none. */
   | { kind: 'failed'; cause: 'no-cap' | 'open'; message: string }
-  /** The interface went down or away; the process waits until it can be opened again. */
+  /** The interface went down or away, or is not up yet; the process waits until it can be opened. */
   | { kind: 'down'; message: string }
   /** It was opened again, this long after it went down. */
   | { kind: 'up'; downMs: number }
+  /** The interface has another name; the capture on it goes on, or waits for it by that name. */
+  | { kind: 'renamed'; from: string; to: string }
   /** What an order told to capture too cannot be captured. */
   | { kind: 'not-followed'; message: string };
 

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import type { CaptureInterface, InterfaceStatistics, PacketCursor } from '../savefile/packet.ts';
 import { SavefileReader } from '../savefile/reader.ts';
 import type { CaptureOrder, CaptureReport, CaptureRequest, ListedInterface } from './capture-protocol.ts';
+import { watchStopped, type StoppedNotice } from './stopped-process.ts';
 
 /** Live capture is not possible; `message` is one line that says why. */
 export class CaptureError extends Error {
@@ -44,24 +45,28 @@ export interface LiveHandler {
 }
 
 export type CaptureNotice =
-  | Extract<CaptureReport, { kind: 'opened' | 'down' | 'up' | 'not-followed' }>
+  | Extract<CaptureReport, { kind: 'opened' | 'down' | 'up' | 'renamed' | 'not-followed' }>
   /** The process died and was started again, with nothing captured for `gapMs`. */
   | { kind: 'restarted'; why: string; gapMs: number }
+  /** It has died so many times in a row that the next start is put off. */
+  | { kind: 'put-off'; why: string; times: number; waitMs: number }
+  | StoppedNotice
   /** Text that something native wrote. Hostile text. */
   | { kind: 'stderr'; text: string };
 
-/** A process that dies sooner than this after its start, so many times in a row, is not started again. */
-const SHORT_LIFE_MS = 1000;
+/**
+ * A process that dies sooner than this after its start is started again after a while that doubles each time. Where there was no
+ * capture yet that ends: after so many.
+ */
+const SHORT_LIFE_MS = 10_000;
 const MAX_SHORT_LIVES = 5;
+const FIRST_WAIT_MS = 200;
+const MAX_WAIT_MS = 5000;
+/** What is put off for longer is said. */
+const LONG_WAIT_MS = 1000;
 
 /** What a capture that was told to end may take for its last counts; then it is killed. */
 const FINISH_MS = 250;
-
-/** How the last process ended, and when: performance.now(). */
-interface Restart {
-  why: string;
-  since: number;
-}
 
 type CaptureProcess = ChildProcessByStdio<Writable, Readable, Readable>;
 
@@ -76,10 +81,18 @@ export class LiveCapture {
   #isStock = false;
   #child: CaptureProcess | null = null;
   #order: CaptureOrder = { follow: null };
+  /** As it is called now. */
+  #device: string;
+  /** There is something to come back to: a capture was open, or waits for its interface. */
+  #waits = false;
+  #wasOpen = false;
+  /** Since when nothing is captured: performance.now(). */
+  #gapSince: number | null = null;
 
   constructor(options: LiveOptions, handler: LiveHandler) {
     this.#options = options;
     this.#handler = handler;
+    this.#device = options.device;
   }
 
   /**
@@ -112,31 +125,34 @@ export class LiveCapture {
   /** Captures until the signal aborts. Throws a CaptureError where that is not possible. */
   async run(): Promise<void> {
     const { signal } = this.#options;
-    let restart: Restart | null = null;
+    let why: string | null = null;
     let shortLives = 0;
     while (!signal.aborted) {
       const started = performance.now();
       try {
-        const why = await this.#runProcess(restart);
-        const ended = performance.now();
-        shortLives = ended - started < SHORT_LIFE_MS ? shortLives + 1 : 0;
-        restart = { why, since: ended };
-        if (shortLives === MAX_SHORT_LIVES) {
-          throw new CaptureError('died', `the capture process ended ${MAX_SHORT_LIVES} times in a row: ${why}`);
-        }
+        why = await this.#runProcess(this.#wasOpen ? why : null);
       } catch (error) {
         // What could be opened before will be again: a link that is down, say.
-        if (restart === null || !(error instanceof CaptureError) || error.reason !== 'open') throw error;
-        shortLives = 1;
+        if (!this.#waits || !(error instanceof CaptureError) || error.reason !== 'open') throw error;
+        why = error.message;
       }
-      if (shortLives > 0) await delay(200 * shortLives, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
+      this.#gapSince ??= performance.now();
+      shortLives = performance.now() - started < SHORT_LIFE_MS ? shortLives + 1 : 0;
+      if (shortLives === 0) continue;
+      if (shortLives >= MAX_SHORT_LIVES && !this.#waits) {
+        throw new CaptureError('died', `the capture process ended ${MAX_SHORT_LIVES} times in a row: ${why}`);
+      }
+      const waitMs = Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * 2 ** (shortLives - 1));
+      if (waitMs > LONG_WAIT_MS) this.#handler.notice({ kind: 'put-off', why, times: shortLives, waitMs });
+      await delay(waitMs, undefined, { signal }).catch(() => {});
     }
   }
 
   /** Runs one capture process until it ends, and says how it ended. */
-  async #runProcess(restart: Restart | null): Promise<string> {
-    const { device, filters, bufferKib, signal } = this.#options;
-    const child = startProcess({ list: false, device, filters, bufferKib });
+  async #runProcess(lastEnd: string | null): Promise<string> {
+    const { filters, bufferKib, signal } = this.#options;
+    const child = startProcess({ list: false, device: this.#device, filters, bufferKib, waits: this.#waits });
     const exit = exitOf(child);
     this.#child = child;
     if (this.#order.follow !== null) this.#sendOrder();
@@ -156,18 +172,31 @@ export class LiveCapture {
         failure = new CaptureError(report.cause, report.message);
         return;
       }
-      if (report.kind === 'opened' && report.stock) this.#isStock = true;
-      if (report.kind === 'opened' && restart !== null) {
-        this.#handler.notice({ kind: 'restarted', why: restart.why, gapMs: performance.now() - restart.since });
-        restart = null;
-        return;
+      if (report.kind === 'renamed') this.#device = report.to;
+      if (report.kind === 'down') {
+        this.#waits = true;
+        this.#gapSince ??= performance.now();
+      }
+      if (report.kind === 'opened') {
+        if (report.stock) this.#isStock = true;
+        const gapMs = performance.now() - (this.#gapSince ?? performance.now());
+        this.#waits = true;
+        this.#wasOpen = true;
+        this.#gapSince = null;
+        if (lastEnd !== null) {
+          this.#handler.notice({ kind: 'restarted', why: lastEnd, gapMs });
+          lastEnd = null;
+          return;
+        }
       }
       this.#handler.notice(report);
     });
 
+    const unwatch = watchStopped(child.pid!, (notice) => this.#handler.notice(notice));
     await this.#readStream(child.stdout);
     await reports;
     const why = await exit;
+    unwatch();
     this.#child = null;
     signal.removeEventListener('abort', finish);
     if (failure !== null) throw failure;
@@ -221,8 +250,9 @@ function startProcess(request: CaptureRequest): CaptureProcess {
   const script = fileURLToPath(new URL('./capture-child.js', import.meta.url));
   // Options for this process, a debugger say, are not for that one.
   const { NODE_OPTIONS: _, ...env } = process.env;
+  let child: CaptureProcess;
   try {
-    return spawn(process.execPath, [script, JSON.stringify(request)], {
+    child = spawn(process.execPath, [script, JSON.stringify(request)], {
       detached: true,
       env,
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -231,6 +261,12 @@ function startProcess(request: CaptureRequest): CaptureProcess {
     const { code, message } = error as NodeJS.ErrnoException;
     throw new CaptureError('open', code === 'E2BIG' ? 'the filter expression is too long' : message);
   }
+  // Where there are no descriptors for its pipes, Node gives none, whatever the types say.
+  if ((child.stdin as Writable | undefined) === undefined) {
+    child.on('error', () => {});
+    throw new CaptureError('open', 'the capture process cannot be started: too many open files');
+  }
+  return child;
 }
 
 /** Resolves with how the process ended, when it has. */
