@@ -31,6 +31,7 @@ interface CliOptions {
   plain?: true;
   oneline?: true;
   json?: true;
+  jsonStatus?: true;
   sockets?: false | string;
   netns: 'all' | 'self';
   host?: string[];
@@ -171,6 +172,7 @@ function commandLine(choose: (job: Job) => void): Command {
     .addOption(new Option('--plain', "tcpdump's line alone").conflicts(['oneline', 'json']))
     .addOption(new Option('--oneline', "tcpdump's line and the attribution on one line").conflicts('json'))
     .addOption(new Option('--json', 'JSON lines').conflicts('top'))
+    .option('--json-status', 'with --json: what was lost, and the closing statistics, as records among the events')
     .option('--incidents', 'a table of incidents on standard error, at the end and on SIGUSR1')
     .addOption(new Option('--top', 'that table, live in the terminal').conflicts(['plain', 'oneline', 'read']))
     .option('--sockets <file>', 'attribute by a saved socket snapshot (udpicmp-watch sockets > FILE)')
@@ -273,6 +275,7 @@ function watchOptions(options: CliOptions, expression: string, timeStamps: numbe
   if (options.top === true && !process.stdout.isTTY) {
     throw new UsageError('--top is for a terminal: in a pipe or a file, --incidents prints the table at the end');
   }
+  if (options.jsonStatus === true && options.json !== true) throw new UsageError('--json-status goes with --json');
   const layout = options.plain === true ? 'plain' : options.oneline === true ? 'oneline' : 'two-line';
   return {
     read: options.read,
@@ -296,6 +299,7 @@ function watchOptions(options: CliOptions, expression: string, timeStamps: numbe
     sockets: options.sockets ?? true,
     netns: options.netns,
     lineBuffered: options.l === true,
+    jsonStatus: options.jsonStatus === true,
     maxEvents: options.count,
     summary: options.summary,
   };

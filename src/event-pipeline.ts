@@ -14,7 +14,7 @@ import type { ErringFlow, Incidents, PeersDatagram } from './correlate/incidents
 import {
   NotBelieved,
   restoreEvent,
-  restoreQuiet,
+  restoreEntry,
   restoreRecovery,
   savedJson,
   savedJsonOfEntry,
@@ -28,7 +28,15 @@ import { isSupportedLinkType, linkHeader } from './decode/link.ts';
 import { isMalformed, u16 } from './decode/octets.ts';
 import { hasPorts, UDP_HEADER, type OriginalDatagram } from './decode/original-datagram.ts';
 import { decodeDatagram, decodePacket, findIcmp, findUdp, hasRightChecksum, type IcmpPacket } from './decode/packet.ts';
-import { isRecord, type Flow, type IcmpEvent, type IncidentRecord, type TimeStamp } from './event.ts';
+import {
+  isRecord,
+  type Flow,
+  type IcmpEvent,
+  type IncidentRecord,
+  type LossRecord,
+  type OtherRecord,
+  type TimeStamp,
+} from './event.ts';
 import { reversed } from './host/udp-tuple.ts';
 import type { CaptureInterface, PacketCursor } from './savefile/packet.ts';
 import { selects, selectsAll, type Selection } from './selection.ts';
@@ -84,6 +92,8 @@ export interface PipelineOptions {
   lineBuffered: boolean;
   /** Stop after this many events. */
   maxEvents: number;
+  /** Called for packets that were not seen, in the order of the events. */
+  onLoss: (loss: LossRecord) => void;
   /** Called once, when `maxEvents` have been shown. */
   onMaxEvents: () => void;
 }
@@ -125,7 +135,7 @@ export class ErrorsBetween {
 }
 
 interface Waiting {
-  event: IcmpEvent | Answer | IncidentRecord | SavedRecord | PassedTime;
+  event: IcmpEvent | Answer | LossRecord | SavedRecord | PassedTime;
   description: Octets;
   /** Where the packets are saved: a copy of it. */
   packet: SavedPacket | null;
@@ -136,7 +146,7 @@ interface Waiting {
 
 /** A record that a savefile told. */
 interface SavedRecord {
-  saved: IncidentRecord;
+  saved: OtherRecord;
 }
 
 /** All that came before that time was there. */
@@ -242,7 +252,7 @@ export class EventPipeline {
     const json = this.#options.usesComments ? savedJsonOfEntry(entry) : null;
     if (json === null || this.#ended) return;
     this.#believe(() => {
-      this.#ready({ saved: restoreQuiet(json, entry) }, '', null, 0);
+      this.#ready({ saved: restoreEntry(json, entry) }, '', null, 0);
     });
   };
 
@@ -252,6 +262,12 @@ export class EventPipeline {
    */
   tick(time: { seconds: number; nanoseconds: number }): void {
     this.#passTime(this.#clock(time), { ...time, nanosecondResolution: false });
+    this.#flushSoon();
+  }
+
+  /** Packets were not seen: said after the events before it. */
+  lose(loss: LossRecord): void {
+    this.#ready(loss, '', null, 0);
     this.#flushSoon();
   }
 
@@ -594,7 +610,7 @@ export class EventPipeline {
       return;
     }
     if (isRecord(event)) {
-      this.#showRecord(event, packet);
+      this.#showLoss(event);
       return;
     }
     if (!selects(selection, event)) return;
@@ -625,10 +641,20 @@ export class EventPipeline {
   }
 
   /** Where only some events are shown, only what became of those. */
-  #showSaved(record: IncidentRecord, packet: SavedPacket | null): void {
+  #showSaved(record: OtherRecord, packet: SavedPacket | null): void {
+    if (record.event === 'loss') {
+      this.#showLoss(record);
+      return;
+    }
     const { incidents, selection } = this.#options;
     const isOfShown = incidents?.restate(record) ?? false;
     if (isOfShown || selectsAll(selection)) this.#showRecord(record, packet);
+  }
+
+  #showLoss(loss: LossRecord): void {
+    const { onLoss, writer } = this.#options;
+    onLoss(loss);
+    writer?.write(loss, null);
   }
 
   #showRecord(record: IncidentRecord, packet: SavedPacket | null): void {

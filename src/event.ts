@@ -167,6 +167,38 @@ export interface IncidentRecord extends TimeStamp {
   errors: number;
 }
 
-export function isRecord(line: IcmpEvent | IncidentRecord): line is IncidentRecord {
+/** Packets that were not seen. */
+export type LossRecord = TimeStamp & { event: 'loss'; host: string | null } & (
+    | {
+        /**
+         * `buffer-full`: of those that passed the filter, the capture buffer had no room for them, within the second before;
+         * `softnet`: of any kind, a CPU's receive queue had no room for them; `ended`: they were captured and not looked at
+         * before the watch ended.
+         */
+        cause: 'buffer-full' | 'softnet' | 'ended';
+        packets: number;
+      }
+    | {
+        /** Nothing was captured until `time`. */
+        cause: 'capture-restarted';
+        /** Milliseconds. */
+        ms: number;
+        /** How the capture process had ended. */
+        why: string;
+        /** ICMP errors to this network namespace that were missed in the whole watch, by the kernel's count; null: not known. */
+        missed: { least: number; most: number } | null;
+      }
+    | {
+        /** Nothing was captured on it until `time`. */
+        cause: 'interface-down';
+        interface: string;
+        ms: number;
+      }
+  );
+
+/** What is told beside the ICMP messages themselves. */
+export type OtherRecord = IncidentRecord | LossRecord;
+
+export function isRecord(line: IcmpEvent | OtherRecord): line is OtherRecord {
   return 'event' in line;
 }

@@ -98,6 +98,7 @@ class Bench {
       once: false,
       lineBuffered: false,
       maxEvents: Infinity,
+      onLoss: (loss) => expect.fail(loss.cause),
       onMaxEvents: () => expect.fail('nobody set a limit'),
       ...options,
     });

@@ -4,6 +4,7 @@
 import { Writable } from 'node:stream';
 import { HostAttribution } from '../src/correlate/attribute.ts';
 import { Incidents } from '../src/correlate/incidents.ts';
+import type { LossRecord } from '../src/event.ts';
 import { EventPipeline, type PipelineCounts, type PipelineOptions } from '../src/event-pipeline.ts';
 import type { HostView } from '../src/host/host-view.ts';
 import type { Damage } from '../src/savefile/packet.ts';
@@ -39,6 +40,8 @@ export interface Replayed {
   incidents: string;
   /** What was said of comments that are not believed. */
   notBelieved: string[];
+  /** What it said of packets that were not seen. */
+  unseen: LossRecord[];
   counts: PipelineCounts;
   damage: Damage | null;
 }
@@ -75,6 +78,7 @@ export function replayAny(capture: Uint8Array, options: ReplayOptions = {}): Rep
   const { print = {}, save, sockets, pieces = [capture.length || 1], ...others } = options;
   const [out, file] = [new Sheet(), new Sheet()];
   const notBelieved: string[] = [];
+  const unseen: LossRecord[] = [];
   const incidents = new Incidents({ maxFlows: 4096, onlyKnownSockets: false });
   const writer = new { pcap: PcapFile, pcapng: PcapngFile }[save ?? 'pcapng'](file.output, () => {});
   const pipeline = new EventPipeline({
@@ -94,6 +98,7 @@ export function replayAny(capture: Uint8Array, options: ReplayOptions = {}): Rep
     once: false,
     lineBuffered: false,
     maxEvents: Infinity,
+    onLoss: (loss) => unseen.push(loss),
     onMaxEvents: () => {},
     ...others,
   });
@@ -118,6 +123,7 @@ export function replayAny(capture: Uint8Array, options: ReplayOptions = {}): Rep
     losses: writer.losses(),
     incidents: Buffer.from(incidentTable(incidents, null).join('\n'), 'latin1').toString('utf8'),
     notBelieved,
+    unseen,
     counts: pipeline.counts,
     damage: reader.damage,
   };

@@ -2,15 +2,20 @@
  * Live: the capture of this host, through the pipeline, with what it may have missed.
  */
 import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { HostAttribution } from '../correlate/attribute.ts';
 import { MAX_SENT, type ErringFlow } from '../correlate/incidents.ts';
+import type { LossRecord, TimeStamp } from '../event.ts';
 import type { EventPipeline } from '../event-pipeline.ts';
 import type { UdpTuple } from '../host/udp-tuple.ts';
 import { captureFilters, followFilter } from '../source/capture-filter.ts';
 import { ANY_DEVICE } from '../source/capture-protocol.ts';
-import { CaptureError, LiveCapture, type CaptureNotice } from '../source/live.ts';
-import { counted } from '../sink/numbers.ts';
+import { CaptureError, LiveCapture, type CaptureNotice, type HostTime } from '../source/live.ts';
+import { readSoftnetDrops } from '../host/softnet.ts';
+import { seconds } from '../sink/loss-text.ts';
+import { counted, grouped } from '../sink/numbers.ts';
+import { timeNow } from '../sink/time-stamp.ts';
 import { say } from './messages.ts';
 import type { Run, WatchJob, WatchOptions } from './watch.ts';
 import { Yardstick } from './yardstick.ts';
@@ -19,6 +24,15 @@ import { Yardstick } from './yardstick.ts';
 const LAST_LOOKUPS_MS = 300;
 
 const TICK_MS = 1000;
+
+const NET_DIRECTORY = '/proc/self/net';
+
+/** What is to be said of a loss. */
+type Loss = LossRecord extends infer One
+  ? One extends LossRecord
+    ? Omit<One, 'event' | 'host' | keyof TimeStamp>
+    : never
+  : never;
 
 /** Tuples that are followed at once. */
 const MAX_FOLLOWED = 64;
@@ -50,6 +64,10 @@ export class Live implements Run {
   #follows: NodeJS.Timeout | undefined;
   #isFollowingRefused = false;
   readonly #maxInstructions = maxInstructions();
+  readonly #gaps = { 'capture-restarted': { times: 0, ms: 0 }, 'interface-down': { times: 0, ms: 0 } };
+  /** The kernel's count when it was read last, and how much it grew; null: it cannot be read. */
+  #softnetDrops: number | null = null;
+  #softnetLost = 0;
 
   constructor(options: WatchOptions, job: WatchJob) {
     const { device, expression, allIcmp, bufferKib } = options;
@@ -86,11 +104,16 @@ export class Live implements Run {
     if (incidents !== null) incidents.onFollow = () => this.#followSoon();
     const ticks = setInterval(() => {
       if (incidents !== null) this.#followSoon();
+      void this.#countSoftnetDrops();
     }, TICK_MS);
+    await this.#countSoftnetDrops();
     try {
       const aborted = new Promise<void>((resolve) => this.#stop.signal.addEventListener('abort', () => resolve()));
       await Promise.race([this.#attribution?.start(), aborted]);
       await this.#capture.run();
+      await this.#countSoftnetDrops();
+      const unseen = this.#capture.counts?.unseen ?? 0;
+      if (unseen > 0) this.#lose({ cause: 'ended', packets: unseen });
       this.#pipeline.finish();
       // Events that came before Ctrl-C still wait for their look-up.
       await Promise.race([this.#pipeline.settled(), delay(LAST_LOOKUPS_MS)]);
@@ -132,11 +155,53 @@ export class Live implements Run {
   summary(): string[] {
     const { counts } = this.#capture;
     const atLeast = counts?.incomplete === true ? 'at least ' : '';
-    const capture =
+    const lines = [
       counts === null
         ? 'capture: received and dropped packets unknown (cap is not patched)'
-        : `capture: ${atLeast}${counted(counts.received, 'packet')} received, ${atLeast}${counted(counts.dropped, 'packet')} dropped`;
-    return [capture, this.#yardstick.summary()];
+        : `capture: ${atLeast}${counted(counts.received, 'packet')} received, ${atLeast}${counted(counts.dropped, 'packet')} dropped`,
+    ];
+    if (counts !== null && counts.unseen > 0) lines[0] += `, ${grouped(counts.unseen)} not looked at before the end`;
+    const { 'capture-restarted': restarts, 'interface-down': downs } = this.#gaps;
+    if (restarts.times > 0) lines.push(gapText(restarts, 'while the capture process was started again'));
+    if (downs.times > 0) lines.push(gapText(downs, `while ${this.#device} was down`));
+    if (this.#softnetLost > 0) {
+      lines.push(
+        `kernel: ${counted(this.#softnetLost, 'packet')} of any kind dropped before any capture: the receive queue of a CPU was full`,
+      );
+    }
+    return [...lines, this.#yardstick.summary()];
+  }
+
+  /** The same for a script. */
+  totals(): object {
+    const { counts } = this.#capture;
+    const { received = null, dropped = null, unseen = null } = counts ?? {};
+    const { 'capture-restarted': restarted, 'interface-down': interfaceDown } = this.#gaps;
+    return {
+      capture: { received, dropped, unseen, isAtLeast: counts?.incomplete ?? null },
+      gaps: { restarted, interfaceDown },
+      softnet: this.#softnetDrops === null ? null : this.#softnetLost,
+      kernel: this.#yardstick.result,
+    };
+  }
+
+  #lose(loss: Loss, time: HostTime = timeNow()): void {
+    if ('ms' in loss) {
+      const gaps = this.#gaps[loss.cause];
+      gaps.times++;
+      gaps.ms += loss.ms;
+    }
+    this.#pipeline.lose({ event: 'loss', host: hostname(), ...time, nanosecondResolution: false, ...loss });
+  }
+
+  /** Those that the kernel dropped since it was asked last, before any capture saw them. */
+  async #countSoftnetDrops(): Promise<void> {
+    const drops = await readSoftnetDrops(NET_DIRECTORY);
+    const before = this.#softnetDrops;
+    this.#softnetDrops = drops;
+    if (drops === null || before === null || drops <= before) return;
+    this.#softnetLost += drops - before;
+    this.#lose({ cause: 'softnet', packets: drops - before });
   }
 
   async #notice(notice: CaptureNotice): Promise<void> {
@@ -161,7 +226,7 @@ export class Live implements Run {
         say(`${device}: ${notice.message}; waiting for it to come ${this.hasStarted ? 'back' : 'up'}`);
         break;
       case 'up':
-        say(`${device}: back after ${seconds(notice.downMs)}; what came in between was not seen`);
+        this.#lose({ cause: 'interface-down', interface: device, ms: Math.round(notice.downMs) });
         this.#isFollowingRefused = false;
         break;
       case 'renamed':
@@ -184,14 +249,14 @@ export class Live implements Run {
         say(`the capture process goes on after about ${Math.round(notice.stoppedMs / 1000)} s`);
         break;
       case 'restarted': {
+        const { why, gapMs } = notice;
         const missed = await this.#yardstick.missedSoFar();
-        const count =
-          missed === null
-            ? 'how many ICMP errors came meanwhile is unknown'
-            : `ICMP errors missed so far, by the kernel's count: ${missed}`;
-        say(`the capture process ended (${notice.why}); capturing again after ${seconds(notice.gapMs)}; ${count}`);
+        this.#lose({ cause: 'capture-restarted', ms: Math.round(gapMs), why, missed });
         break;
       }
+      case 'dropped':
+        this.#lose({ cause: 'buffer-full', packets: notice.packets }, notice.time);
+        break;
       case 'not-followed':
         if (this.#isFollowingRefused) return;
         this.#isFollowingRefused = true;
@@ -204,8 +269,8 @@ export class Live implements Run {
   }
 }
 
-function seconds(milliseconds: number): string {
-  return `${(milliseconds / 1000).toFixed(1)} s`;
+function gapText({ times, ms }: { times: number; ms: number }, when: string): string {
+  return `capture: ${counted(times, 'gap')}, ${seconds(ms)} in all, ${when}`;
 }
 
 /** Why the kernel's counters cannot be held against this capture, or null. */

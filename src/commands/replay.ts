@@ -58,4 +58,8 @@ export class Replay implements Run {
   summary(): string[] {
     return [];
   }
+
+  totals(): object {
+    return {};
+  }
 }

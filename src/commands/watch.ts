@@ -8,11 +8,13 @@ import { linkTypeName } from '../decode/link-type-names.ts';
 import { EventPipeline, type PipelineOptions } from '../event-pipeline.ts';
 import type { Selection } from '../selection.ts';
 import { incidentTable } from '../sink/incident-table.ts';
-import { jsonLine, recordJson } from '../sink/json-lines.ts';
+import type { LossRecord } from '../event.ts';
+import { jsonLine, lossJson, recordJson, summaryJson } from '../sink/json-lines.ts';
+import { lossText } from '../sink/loss-text.ts';
 import { Output } from '../sink/output.ts';
 import type { Sink } from '../sink/sink.ts';
 import { textSink, type TextLayout } from '../sink/text.ts';
-import type { TimeStampStyle } from '../sink/time-stamp.ts';
+import { timeNow, type TimeStampStyle } from '../sink/time-stamp.ts';
 import { ANY_DEVICE } from '../source/capture-protocol.ts';
 import { counted, grouped } from '../sink/numbers.ts';
 import { Failure, say, sayTable } from './messages.ts';
@@ -43,6 +45,8 @@ export interface WatchOptions {
   /** Which network namespaces are searched. */
   netns: 'all' | 'self';
   lineBuffered: boolean;
+  /** Records of what was lost are JSON lines on standard output too. */
+  jsonStatus: boolean;
   maxEvents: number;
   summary: boolean;
 }
@@ -66,6 +70,8 @@ export interface Run {
   readonly hasStarted: boolean;
   /** Lines of the closing statistics, beside those on the events. */
   summary(): string[];
+  /** The same for a script, by `event.schema.json`. */
+  totals(): object;
 }
 
 /** Flows that are followed for the peer's answer. */
@@ -84,6 +90,13 @@ export async function watch(options: WatchOptions): Promise<number> {
   const saved = writer?.output ?? output;
   const { attribution, whyUnknown, host } = await attributionFor(options);
   const incidents = incidentsFor(options, attribution);
+  const onLoss = (loss: LossRecord): void => {
+    // What is left over at the end is in the closing statistics.
+    if (loss.cause !== 'ended' || !isLive) say(lossText(loss));
+    if (options.format !== 'json') return;
+    if (options.jsonStatus) output.write(lossJson(loss));
+    else sayTable([lossJson(loss).trimEnd()]);
+  };
   const pipeline = new EventPipeline({
     output,
     attribution,
@@ -102,6 +115,7 @@ export async function watch(options: WatchOptions): Promise<number> {
     // As tcpdump does, these show every packet.
     once: isLive && options.device === ANY_DEVICE && options.format !== 'plain' && !options.allIcmp,
     lineBuffered: options.lineBuffered,
+    onLoss,
     maxEvents: options.maxEvents,
     onMaxEvents: () => run.stop(),
   });
@@ -115,6 +129,12 @@ export async function watch(options: WatchOptions): Promise<number> {
   };
   const summary = (): void => {
     [...eventSummary(pipeline), ...(writer?.losses() ?? []), ...run.summary()].forEach(say);
+  };
+
+  const summaryRecord = (): void => {
+    if (!options.jsonStatus) return;
+    const { shown, attributed } = pipeline.counts;
+    output.write(summaryJson(host, timeNow(), { shown, attributed, ...run.totals() }));
   };
 
   const onSignal = (): void => {
@@ -142,6 +162,7 @@ export async function watch(options: WatchOptions): Promise<number> {
   if (run.hasStarted && !hasFailed(output)) {
     table();
     if (options.summary) summary();
+    summaryRecord();
   }
   await Promise.all([output.finish(), saved.finish()]);
   return hasFailed(output) || hasFailed(saved) ? 1 : status;

@@ -4,6 +4,7 @@
  */
 import type { ErrorsBetween } from '../event-pipeline.ts';
 import { countersBetween, readIcmpCounters, type IcmpCounters } from '../host/counters.ts';
+import { rangeText } from '../sink/loss-text.ts';
 import { grouped } from '../sink/numbers.ts';
 
 const NET_DIRECTORY = '/proc/self/net';
@@ -43,12 +44,17 @@ export class Yardstick {
     this.#after = await readWithin(this.#captured.last);
   }
 
-  /** `12`, or `12 to 15`: errors that the kernel counted and the capture has not seen by now; null: not known. */
-  async missedSoFar(): Promise<string | null> {
+  /** Errors that the kernel counted and the capture has not seen by now; null: not known. */
+  async missedSoFar(): Promise<Missed | null> {
     if (this.#before === null) return null;
     const kernel = received(this.#before, await readIcmpCounters(NET_DIRECTORY));
-    const missed = kernel === null ? null : this.#missedOf(kernel);
-    return missed === null ? null : range(missed);
+    return kernel === null ? null : this.#missedOf(kernel);
+  }
+
+  /** What the kernel counted in the whole watch, and how many of those were missed; null: not known. */
+  get result(): { errors: number; missed: Missed | null } | null {
+    const errors = this.#before === null || this.#after === null ? null : received(this.#before, this.#after);
+    return errors === null ? null : { errors, missed: this.#missedOf(errors) };
   }
 
   summary(): string {
@@ -58,7 +64,7 @@ export class Yardstick {
     const kernel = received(this.#before, this.#after);
     if (kernel === null) return `${label}: unknown (/proc/net/snmp cannot be read)`;
     const missed = this.#missedOf(kernel);
-    if (missed !== null) return `${label}: ${grouped(kernel)}, of them missed: ${range(missed)}`;
+    if (missed !== null) return `${label}: ${grouped(kernel)}, of them missed: ${rangeText(missed)}`;
     return (
       `${label}: ${grouped(kernel)}, but ${grouped(this.#captured.certain)} were captured (on several interfaces, or ` +
       'dropped by a firewall after capture): how many were missed is unknown'
@@ -85,8 +91,4 @@ function received(before: IcmpCounters, after: IcmpCounters): number | null {
   const { v4, v6 } = countersBetween(before, after);
   if (v4 === null && v6 === null) return null;
   return (v4?.received.total ?? 0) + (v6?.received.total ?? 0);
-}
-
-function range({ least, most }: Missed): string {
-  return least === most ? grouped(most) : `${grouped(least)} to ${grouped(most)}`;
 }

@@ -9,7 +9,7 @@ import { createRequire } from 'node:module';
 import { isIPv4, isIPv6 } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import type { Ajv2020, ValidateFunction } from 'ajv/dist/2020.js';
-import type { Flow, IcmpEvent, IncidentRecord, NatTuple, TimeStamp } from '../event.ts';
+import type { Flow, IcmpEvent, IncidentRecord, NatTuple, OtherRecord, TimeStamp } from '../event.ts';
 import { COMMENT_MORE, COMMENT_START, JOURNAL_FIELD } from '../sink/saved-packets.ts';
 import { parseRfc3339 } from '../sink/time-stamp.ts';
 import { errnoFor } from './verdict.ts';
@@ -17,8 +17,8 @@ import { errnoFor } from './verdict.ts';
 /** Beside the sources and beside what is built from them. */
 const SCHEMA = new URL('../../src/event.schema.json', import.meta.url);
 
-/** A line as it is in the file; of the time stamp, its text. */
-type Saved<T> = Omit<T, keyof TimeStamp> & { time: string | null };
+/** A line as it is in the file; of the time stamp, its text. Of each of several types, if it is one of several. */
+type Saved<T> = T extends unknown ? Omit<T, keyof TimeStamp> & { time: string | null } : never;
 
 /** A line that is not believed; `message` says why. */
 export class NotBelieved extends Error {}
@@ -45,7 +45,7 @@ export function savedJsonOfEntry(entry: string): string | null {
  */
 export function restoreEvent(event: IcmpEvent, json: string): void {
   const saved = parse(json);
-  if ('event' in saved) throw new NotBelieved('it is about an incident, and the packet is an ICMP message');
+  if ('event' in saved) throw new NotBelieved('it is a record, and the packet is an ICMP message');
   const { icmp, flow, extensions, errno } = saved;
   const isAboutIt =
     isSame(icmp, event.icmp) && isSame(flow, event.flow) && isDeepStrictEqual(extensions, event.extensions);
@@ -81,20 +81,24 @@ function isConsistent({ outcome, match, sockets = [] }: Saved<IcmpEvent>): boole
  * @throws NotBelieved
  */
 export function restoreRecovery(json: string, time: TimeStamp, answer: NatTuple): IncidentRecord {
-  const saved = parseRecord(json, 'recovered');
+  const saved = parse(json);
+  if (!('event' in saved) || saved.event !== 'recovered') throw new NotBelieved('it is about another packet');
   const { flow, nat } = saved;
   const isOn = ({ src, sport, dst, dport }: Flow | NatTuple): boolean =>
     src === answer.dst && sport === answer.dport && dst === answer.src && dport === answer.sport;
   if (!isOn(flow) && (nat === undefined || !isOn(nat))) throw new NotBelieved('it is about another packet');
-  return record(saved, time);
+  return record<IncidentRecord>(saved, time);
 }
 
 /** A record that has no packet, and the JSON that its journal entry has. @throws NotBelieved */
-export function restoreQuiet(json: string, entry: string): IncidentRecord {
-  const saved = parseRecord(json, 'quiet');
+export function restoreEntry(json: string, entry: string): OtherRecord {
+  const saved = parse(json);
+  // Of what may be in such a line there is also the summary.
+  if (!('event' in saved) || !['quiet', 'loss'].includes(saved.event))
+    throw new NotBelieved('it is about another packet');
   const time = saved.time === null ? timeOfEntry(entry) : parseRfc3339(saved.time);
   if (time === null) throw new NotBelieved('it has no time');
-  return record(saved, time);
+  return record<OtherRecord>(saved, time);
 }
 
 /** What RFC 3339 cannot write the entry's own time says, in microseconds. */
@@ -108,18 +112,12 @@ function timeOfEntry(entry: string): TimeStamp | null {
   return { seconds, nanoseconds: Number(micros) * 1000, nanosecondResolution: false };
 }
 
-function record({ time: _time, ...saved }: Saved<IncidentRecord>, time: TimeStamp): IncidentRecord {
+function record<T extends OtherRecord>({ time: _time, ...saved }: Saved<T>, time: TimeStamp): T {
   const { seconds, nanoseconds, nanosecondResolution } = time;
-  return { ...saved, seconds, nanoseconds, nanosecondResolution };
+  return { ...saved, seconds, nanoseconds, nanosecondResolution } as unknown as T;
 }
 
-function parseRecord(json: string, kind: IncidentRecord['event']): Saved<IncidentRecord> {
-  const saved = parse(json);
-  if (!('event' in saved) || saved.event !== kind) throw new NotBelieved('it is about another packet');
-  return saved;
-}
-
-function parse(json: string): Saved<IcmpEvent> | Saved<IncidentRecord> {
+function parse(json: string): Saved<IcmpEvent> | Saved<OtherRecord> {
   let saved: unknown;
   try {
     saved = JSON.parse(json);
@@ -131,7 +129,7 @@ function parse(json: string): Saved<IcmpEvent> | Saved<IncidentRecord> {
     const [error] = validator.errors ?? [];
     throw new NotBelieved(`${error?.instancePath ?? ''} ${error?.message ?? 'is not as it was written'}`.trim());
   }
-  const { v: _version, ...line } = saved as { v: 1 } & (Saved<IcmpEvent> | Saved<IncidentRecord>);
+  const { v: _version, ...line } = saved as { v: 1 } & (Saved<IcmpEvent> | Saved<OtherRecord>);
   return line;
 }
 

@@ -70,7 +70,16 @@ export class IcmpEar {
               case 'restarted':
                 onLost(`the capture process ended (${notice.why}), and captures again`);
                 break;
+              case 'stopped':
+                onLost('the capture process is stopped');
+                break;
+              case 'dropped':
+                onLost('the capture buffer was full');
+                break;
+              case 'put-off': // `restarted` follows, if it is
               case 'up':
+              case 'renamed':
+              case 'continued':
               case 'not-followed':
               case 'stderr':
                 break;

@@ -50,6 +50,8 @@ export interface InterfaceStatistics {
   received: number | null;
   /** pcap_stats ps_drop: packets dropped because the capture buffer was full. */
   dropped: number | null;
+  /** Packets that the capturing program was given: those received and not dropped, but for what waits in the buffer. */
+  delivered: number | null;
 }
 
 /** What a reader calls, in the order of the stream. */

@@ -15,6 +15,7 @@ import {
   INTERFACE_STATISTICS,
   ISB_IFRECV,
   ISB_OSDROP,
+  ISB_USRDELIV,
   JOURNAL_EXPORT,
   OPT_COMMENT,
   OPT_ENDOFOPT,
@@ -156,21 +157,22 @@ export function journalEntry(entry: Uint8Array): Buffer {
 }
 
 /** Octets that `writeInterfaceStatistics` writes at the most. */
-export const INTERFACE_STATISTICS_SIZE = 52;
+export const INTERFACE_STATISTICS_SIZE = 64;
 
-/** Section 4.6: isb_ifrecv is ps_recv, isb_osdrop is ps_drop. */
+/** Section 4.6: isb_ifrecv is ps_recv, isb_osdrop is ps_drop, isb_usrdeliv what was read. */
 export function writeInterfaceStatistics(
   target: Uint8Array,
   offset: number,
   interfaceId: number,
   seconds: number,
   microseconds: number,
-  { received, dropped }: Pick<InterfaceStatistics, 'received' | 'dropped'>,
+  { received, dropped, delivered }: Pick<InterfaceStatistics, 'received' | 'dropped' | 'delivered'>,
 ): number {
   let at = put32(target, offset + 8, interfaceId);
   at = putTime(target, at, seconds, microseconds);
   at = putCount(target, at, ISB_IFRECV, received);
   at = putCount(target, at, ISB_OSDROP, dropped);
+  at = putCount(target, at, ISB_USRDELIV, delivered);
   at = put32(target, at, OPT_ENDOFOPT);
   return putFrame(target, offset, INTERFACE_STATISTICS, at);
 }

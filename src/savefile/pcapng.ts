@@ -38,6 +38,7 @@ export const IF_TSOFFSET = 14;
 export const ISB_IFRECV = 4;
 const ISB_IFDROP = 5;
 export const ISB_OSDROP = 7;
+export const ISB_USRDELIV = 8;
 
 /** Octets of the total length at a block's end, of a block without a body, and of blocks without a packet. */
 const TRAILER = 4;
@@ -327,18 +328,20 @@ export class PcapngParser implements RecordParser {
     let received: number | null = null;
     let ifdrop: number | null = null;
     let osdrop: number | null = null;
+    let delivered: number | null = null;
     this.#options(view, at + 20, at + total - 4, (code, value, length) => {
       if (length !== 8) return true;
       const count = Number(view.getBigUint64(value, this.#little));
       if (code === ISB_IFRECV) received = count;
       else if (code === ISB_IFDROP) ifdrop = count;
       else if (code === ISB_OSDROP) osdrop = count;
+      else if (code === ISB_USRDELIV) delivered = count;
       return true;
     });
     // This project's captures have ps_drop in isb_osdrop; dumpcap puts it into isb_ifdrop.
     const time = { seconds: 0, nanoseconds: 0 };
     setTime(time, counted, view.getUint32(at + 12, this.#little), view.getUint32(at + 16, this.#little));
-    this.#handler.statistics?.(counted.shown, { ...time, received, dropped: osdrop ?? ifdrop });
+    this.#handler.statistics?.(counted.shown, { ...time, received, dropped: osdrop ?? ifdrop, delivered });
   }
 
   /**

@@ -4,7 +4,7 @@
  * The lines are put together by hand, since JSON.stringify takes five times as long; whatever is hostile
  * text goes through JSON.stringify all the same. Addresses and names of ours need no escaping.
  */
-import type { Flow, IcmpEvent, IncidentRecord, NatTuple, SocketIdentity, TimeStamp } from '../event.ts';
+import type { Flow, IcmpEvent, IncidentRecord, LossRecord, NatTuple, SocketIdentity, TimeStamp } from '../event.ts';
 import { octetsOf, type Octets } from './output.ts';
 import { rfc3339 } from './time-stamp.ts';
 
@@ -44,6 +44,21 @@ export function recordJson(record: IncidentRecord): Octets {
   if (record.quietMs !== undefined) line += `,"quietMs":${record.quietMs}`;
   if (record.sent !== undefined) line += `,"sent":${record.sent}`;
   return `${line},"errors":${record.errors}}\n`;
+}
+
+/** @param totals what is added to the record, by `event.schema.json` */
+export function summaryJson(host: string | null, time: TimeStamp, totals: object): Octets {
+  return recordLine(host, time, 'summary', totals);
+}
+
+export function lossJson(record: LossRecord): Octets {
+  const { seconds: _seconds, nanoseconds: _nanoseconds, nanosecondResolution: _finer, host, event, ...loss } = record;
+  return recordLine(host, record, event, loss);
+}
+
+function recordLine(host: string | null, time: TimeStamp, event: string, fields: object): Octets {
+  const rest = jsonOctets(fields).slice(1);
+  return `{"v":${SCHEMA_VERSION},"host":${quoted(host)},"time":${timeJson(time)},"event":"${event}",${rest}\n`;
 }
 
 function timeJson({ seconds, nanoseconds, nanosecondResolution }: TimeStamp): string {

@@ -2,7 +2,7 @@
  * `-w`: the packets that are shown, each with what was found out as comments: a line for people, and the JSON line, by which
  * a replay prints the same again (correlate/saved-lines.ts). A classic pcap file has the packets alone.
  */
-import type { IcmpEvent, IncidentRecord } from '../event.ts';
+import type { IcmpEvent, OtherRecord } from '../event.ts';
 import { isRecord } from '../event.ts';
 import { LINKTYPE } from '../decode/link.ts';
 import type { CaptureInterface } from '../savefile/packet.ts';
@@ -17,7 +17,9 @@ import {
   writeSectionHeader,
 } from '../savefile/pcapng-writer.ts';
 import { attributionText } from './attribution-text.ts';
-import { jsonLine, recordJson } from './json-lines.ts';
+import { printable } from './escape.ts';
+import { jsonLine, lossJson, recordJson } from './json-lines.ts';
+import { lossText } from './loss-text.ts';
 import { counted } from './numbers.ts';
 import type { Octets, Output } from './output.ts';
 import { recordText } from './record-text.ts';
@@ -54,8 +56,8 @@ export interface PacketWriter {
   begin(): void;
   /** How many packets could not be saved whole, and why: lines for the closing statistics. */
   losses(): string[];
-  /** Saves what was shown; a record of quiet has no packet. */
-  write(shown: IcmpEvent | IncidentRecord, packet: SavedPacket | null): void;
+  /** Saves what was shown; a record of quiet or loss has no packet. */
+  write(shown: IcmpEvent | OtherRecord, packet: SavedPacket | null): void;
 }
 
 export class PcapngFile implements PacketWriter {
@@ -92,13 +94,10 @@ export class PcapngFile implements PacketWriter {
     return [`${counted(this.#withoutJson, 'time')} only the line for people was saved: too many processes for more`];
   }
 
-  write(shown: IcmpEvent | IncidentRecord, packet: SavedPacket | null): void {
+  write(shown: IcmpEvent | OtherRecord, packet: SavedPacket | null): void {
     this.#open();
-    const isOfIncident = isRecord(shown);
-    const json = (isOfIncident ? recordJson(shown) : jsonLine(shown)).trimEnd();
-    let words: Octets = '';
-    if (isOfIncident) words = recordText(shown);
-    else if (shown.outcome !== undefined) words = attributionText(shown, false);
+    const json = jsonOf(shown).trimEnd();
+    let words = wordsOf(shown);
     // The kernel's names are short, those in a snapshot or another file as long as they like.
     words = words.slice(0, endOfPiece(words, MAXIMUM_COMMENT));
     if (packet === null) {
@@ -173,7 +172,7 @@ export class PcapFile implements PacketWriter {
     return [`${counted(this.#otherLinkType, 'packet')} not saved: a pcap file has one link type, pcapng any number`];
   }
 
-  write(shown: IcmpEvent | IncidentRecord, packet: SavedPacket | null): void {
+  write(shown: IcmpEvent | OtherRecord, packet: SavedPacket | null): void {
     if (packet === null) return;
     const { iface, bytes, len } = packet;
     this.begin(iface);
@@ -190,6 +189,17 @@ export class PcapFile implements PacketWriter {
   #put(block: Buffer): void {
     this.output.write(block.toString('latin1'));
   }
+}
+
+function jsonOf(shown: IcmpEvent | OtherRecord): Octets {
+  if (!isRecord(shown)) return jsonLine(shown);
+  return shown.event === 'loss' ? lossJson(shown) : recordJson(shown);
+}
+
+/** The line for people. */
+function wordsOf(shown: IcmpEvent | OtherRecord): Octets {
+  if (!isRecord(shown)) return shown.outcome === undefined ? '' : attributionText(shown, false);
+  return shown.event === 'loss' ? printable(lossText(shown)) : recordText(shown);
 }
 
 function octets(text: Octets): Buffer {

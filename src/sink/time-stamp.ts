@@ -7,6 +7,12 @@ import type { TimeStamp } from '../event.ts';
 /** How often -t was given: 0 time of day, 1 none, 2 seconds since 1970, 3 delta, 4 date too, 5 since the first. */
 export type TimeStampStyle = 0 | 1 | 2 | 3 | 4 | 5;
 
+/** By the clock of the host. */
+export function timeNow(): TimeStamp {
+  const now = Date.now();
+  return { seconds: Math.floor(now / 1000), nanoseconds: (now % 1000) * 1_000_000, nanosecondResolution: false };
+}
+
 const THREE_DIGITS = Array.from({ length: 1000 }, (_, value) => value.toString().padStart(3, '0'));
 
 /** `075617` for 75,617,000 to 75,617,999 ns. */

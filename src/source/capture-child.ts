@@ -3,13 +3,14 @@
  * JSON on standard input, reports likewise on standard error (capture-protocol.ts), and ends when its standard input does,
  * so that it never outlives its parent.
  *
- * It never touches process.stdout, which would make the pipe non-blocking. Its writes block instead; what
- * comes meanwhile stands in the kernel's buffer, and the kernel counts what does not fit.
+ * It never touches process.stdout. What the parent does not read at once waits here, up to a bound; then writes block, what comes
+ * meanwhile stands in the kernel's buffer, and the kernel counts what does not fit.
  */
 import '../signals.ts';
 import { writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { arch, release } from 'node:os';
+import { arch, release, setPriority } from 'node:os';
+import { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { LINKTYPE } from '../decode/link.ts';
 import { u32 } from '../decode/octets.ts';
@@ -61,6 +62,12 @@ interface CapStatistics {
   dropped: number;
 }
 
+/** Of all captures of this process, those on its followed flows aside. */
+interface CaptureCounts extends CapStatistics {
+  /** Packets that were read. */
+  delivered: number;
+}
+
 /**
  * Octets kept of each packet. An ICMP error's headers need some 150; a small number keeps the slots of the
  * kernel's ring small, so that it holds more packets (native-notes/).
@@ -73,6 +80,9 @@ const FOLLOW_BUFFER_KIB = 2048;
 
 /** Packets are collected until this many octets are there, or until the event loop is idle. */
 const BATCH = 256 * 1024;
+
+/** As nice(2) has it. */
+const PRIORITY = -10;
 
 const STATISTICS_EVERY_MS = 1000;
 const REOPEN_EVERY_MS = 250;
@@ -98,18 +108,28 @@ function report(message: CaptureReport): void {
   writeAll(2, Buffer.from(`${JSON.stringify(message)}\n`));
 }
 
-/** Blocks until all is written; ends the process when nobody reads any more. */
-function writeAll(fd: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length;) {
+/** Writes what goes without waiting, and gives the octets that went; ends the process when nobody reads any more. */
+function write(fd: number, bytes: Uint8Array): number {
+  let at = 0;
+  while (at < bytes.length) {
     try {
       at += writeSync(fd, bytes, at);
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== 'EAGAIN') process.exit(0);
-      // Somebody made the pipe non-blocking after all.
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+      if ((error as NodeJS.ErrnoException).code === 'EAGAIN') break;
+      process.exit(0);
     }
   }
+  return at;
+}
+
+/** Blocks until all is written. */
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let rest = bytes; (rest = rest.subarray(write(fd, rest))).length > 0;) pause();
+}
+
+/** A millisecond in which this process does nothing. */
+function pause(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
 }
 
 /**
@@ -117,10 +137,40 @@ function writeAll(fd: number, bytes: Uint8Array): void {
  */
 const WRITE_EVERY = 3;
 
+/**
+ * Octets that wait for the parent, some 400,000 ICMP errors: a packet takes a sixth of what it takes in the kernel's buffer, and
+ * the parent, which looks sockets up, may be slower than a storm.
+ */
+const MAX_WAITING = 64 * 1024 * 1024;
+
+/** Milliseconds until what waits is tried again. */
+const WRITE_AGAIN = 1;
+
+/** Milliseconds that the parent has at the end to read what waits. */
+const LAST_WRITES = 100;
+
+/** A batch, or what is left of it. */
+interface WaitingBatch {
+  octets: Buffer;
+  /** Packets in it that the counts are about. */
+  packets: number;
+}
+
 /** The pcapng stream: blocks go into a batch, and the batch out at once when idle, in larger writes under load. */
 class CaptureStream {
   readonly #batch = Buffer.allocUnsafe(BATCH);
   #end = 0;
+  /** Packets in the batch that the counts are about. */
+  packets = 0;
+  /** Oldest first. */
+  readonly #waiting: WaitingBatch[] = [];
+  #waitingOctets = 0;
+  #writingAgain: NodeJS.Timeout | undefined;
+
+  constructor() {
+    // It makes standard output non-blocking, for writeSync, and is for nothing else.
+    new Socket({ fd: 1, readable: false }).unref();
+  }
   #flushing: NodeJS.Immediate | NodeJS.Timeout | undefined;
   #writtenAt = 0;
   #interfaces = 0;
@@ -155,7 +205,7 @@ class CaptureStream {
     this.#end = writeEnhancedPacket(this.#batch, this.#end, interfaceId, seconds, microseconds, packet, caplen, len);
   }
 
-  statistics(counts: CapStatistics): void {
+  statistics(counts: CaptureCounts): void {
     const now = Date.now();
     this.#room(INTERFACE_STATISTICS_SIZE);
     this.#end = writeInterfaceStatistics(
@@ -173,9 +223,56 @@ class CaptureStream {
     clearImmediate(this.#flushing as NodeJS.Immediate);
     this.#flushing = undefined;
     if (this.#end === 0) return;
-    writeAll(1, this.#batch.subarray(0, this.#end));
+    this.#waiting.push({ octets: this.#batch.subarray(0, this.#end), packets: this.packets });
+    this.#waitingOctets += this.#end;
+    this.#write();
+    const last = this.#waiting.at(-1);
+    // The batch is used again.
+    if (last !== undefined) last.octets = Buffer.from(last.octets);
     this.#writtenAt = performance.now();
     this.#end = 0;
+    this.packets = 0;
+    while (this.#waitingOctets > MAX_WAITING) {
+      pause();
+      this.#write();
+    }
+  };
+
+  /** Of packets that are still here after a while the parent is given none. Gives their number. */
+  giveUp(): number {
+    this.flush();
+    const start = performance.now();
+    while (this.#waiting.length > 0 && performance.now() - start < LAST_WRITES) {
+      pause();
+      this.#write();
+    }
+    // The first may be half written.
+    const [first, ...others] = this.#waiting.splice(0);
+    if (first !== undefined) writeAll(1, first.octets);
+    return others.reduce((sum, { packets }) => sum + packets, 0);
+  }
+
+  /** Blocks until all is written. */
+  end(): void {
+    this.flush();
+    for (const { octets } of this.#waiting.splice(0)) writeAll(1, octets);
+  }
+
+  /** What goes without waiting; the rest later. */
+  readonly #write = (): void => {
+    clearTimeout(this.#writingAgain);
+    this.#writingAgain = undefined;
+    let first;
+    while ((first = this.#waiting[0]) !== undefined) {
+      const written = write(1, first.octets);
+      this.#waitingOctets -= written;
+      if (written < first.octets.length) {
+        first.octets = first.octets.subarray(written);
+        this.#writingAgain = setTimeout(this.#write, WRITE_AGAIN);
+        break;
+      }
+      this.#waiting.shift();
+    }
   };
 
   #room(octets: number): void {
@@ -238,7 +335,7 @@ class Capture {
   /** LINUX_SLL2's interface indexes, as the section's interface numbers. */
   readonly #interfaces = new Map<number, { id: number; name: string }>();
   /** All counts so far, and libpcap's at the last look. */
-  readonly #total: CapStatistics = { received: 0, dropped: 0 };
+  readonly #total: CaptureCounts = { received: 0, dropped: 0, delivered: 0 };
   #last: CapStatistics = { received: 0, dropped: 0 };
   /** The second capture, whose filter changes. cap cannot change one, so that each time the other of these is opened. */
   readonly #followers: [Device, Device];
@@ -249,7 +346,12 @@ class Capture {
     this.#cap = cap;
     this.#request = request;
     this.#name = request.device;
-    this.#device = new Device(cap, SNAPLEN, this.#packet, (message, stats) => this.#down(message, stats));
+    const packet: DeviceListener = (...captured) => {
+      this.#packet(...captured);
+      this.#stream.packets++;
+      this.#total.delivered++;
+    };
+    this.#device = new Device(cap, SNAPLEN, packet, (message, stats) => this.#down(message, stats));
     this.#followers = [this.#newFollower(), this.#newFollower()];
   }
 
@@ -324,9 +426,11 @@ class Capture {
     this.#statistics(this.#open?.stats?.() ?? null);
   }
 
+  /** Tells the last counts, at the end of what the parent still has the time to read. */
   finish(): void {
+    this.#total.delivered -= this.#stream.giveUp();
     this.#statistics(this.#open?.stats?.() ?? null);
-    this.#stream.flush();
+    this.#stream.end();
   }
 
   #newSection(): void {
@@ -392,7 +496,9 @@ class Capture {
     const since = performance.now();
     // libpcap takes one that was renamed for one that has gone.
     const isThere = this.#rename();
-    this.#waitUntilUp(isThere ? 'The interface went down' : message, () => report({ kind: 'up', downMs: performance.now() - since }));
+    this.#waitUntilUp(isThere ? 'The interface went down' : message, () =>
+      report({ kind: 'up', downMs: performance.now() - since }),
+    );
   }
 
   #waitUntilUp(why: string, onUp: () => void): void {
@@ -408,6 +514,18 @@ class Capture {
       this.follow(this.#order);
       onUp();
     }, REOPEN_EVERY_MS);
+  }
+}
+
+/**
+ * On a host without a free core the capture buffer is full before this process has its turn. It takes some 0.3 µs of it for
+ * each packet that comes, so being first costs nobody much.
+ */
+function hurry(): void {
+  try {
+    setPriority(PRIORITY);
+  } catch {
+    // not without CAP_SYS_NICE
   }
 }
 
@@ -436,6 +554,7 @@ function main(): void {
       writeAll(1, Buffer.from(JSON.stringify(cap.Cap.deviceList())));
       return;
     }
+    hurry();
     const capture = new Capture(cap, request);
     capture.start();
     // After what is there to be read was read: a process that was stopped finds its timers due first.

@@ -37,12 +37,15 @@ export interface LiveHandler {
   beforeChunk(): void;
   packet(cursor: PacketCursor): void;
   /** Every second, in the order of the packets: those that came before this time, by the clock of the host, were there. */
-  tick(time: { seconds: number; nanoseconds: number }): void;
+  tick(time: HostTime): void;
   /** After each chunk of the stream; reading goes on when it resolves. */
   afterChunk(): Promise<void>;
   /** Something that the user should know. */
   notice(notice: CaptureNotice): void;
 }
+
+/** By the clock of the host: seconds since the epoch, and nanoseconds within them. */
+export type HostTime = Pick<InterfaceStatistics, 'seconds' | 'nanoseconds'>;
 
 export type CaptureNotice =
   | Extract<CaptureReport, { kind: 'opened' | 'down' | 'up' | 'renamed' | 'not-followed' }>
@@ -51,6 +54,8 @@ export type CaptureNotice =
   /** It has died so many times in a row that the next start is put off. */
   | { kind: 'put-off'; why: string; times: number; waitMs: number }
   | StoppedNotice
+  /** Packets that the kernel had no room for in the capture buffer since it was asked last, a second before, by that time. */
+  | { kind: 'dropped'; packets: number; time: HostTime }
   /** Text that something native wrote. Hostile text. */
   | { kind: 'stderr'; text: string };
 
@@ -67,6 +72,18 @@ const LONG_WAIT_MS = 1000;
 
 /** What a capture that was told to end may take for its last counts; then it is killed. */
 const FINISH_MS = 250;
+/** And what is shown of the packets that came before that: those that are left are counted. */
+const LAST_PACKETS_MS = 150;
+
+/** libpcap's counts. */
+interface Counts {
+  /** Packets that passed the filter. */
+  received: number;
+  /** Those of them that were lost in the kernel's buffer. */
+  dropped: number;
+  /** Those that were captured, and not looked at before the end. */
+  unseen: number;
+}
 
 type CaptureProcess = ChildProcessByStdio<Writable, Readable, Readable>;
 
@@ -74,8 +91,11 @@ export class LiveCapture {
   readonly #options: LiveOptions;
   readonly #handler: LiveHandler;
   /** libpcap's counts of the processes that have ended, as far as they were told; and of the present one. */
-  #ended = { received: 0, dropped: 0 };
-  #current: { received: number; dropped: number } | null = null;
+  #ended: Counts = { received: 0, dropped: 0, unseen: 0 };
+  #current: Counts | null = null;
+  /** What comes now comes too late to be looked at, and how many packets did. */
+  #isOver = false;
+  #late = 0;
   /** Whether a count may be too low: a process died before it told its last one. */
   #countsIncomplete = false;
   #isStock = false;
@@ -96,14 +116,15 @@ export class LiveCapture {
   }
 
   /**
-   * libpcap's counts so far: packets that passed the filter, and those of them lost in the kernel's buffer; at least so
-   * many where a process died before it told its last counts. Null: an unpatched cap does not count.
+   * The counts so far; at least so many where a process died before it told its last ones. Null: an unpatched cap does not
+   * count.
    */
-  get counts(): { received: number; dropped: number; incomplete: boolean } | null {
+  get counts(): (Counts & { incomplete: boolean }) | null {
     if (this.#isStock) return null;
     return {
       received: this.#ended.received + (this.#current?.received ?? 0),
       dropped: this.#ended.dropped + (this.#current?.dropped ?? 0),
+      unseen: this.#late + this.#ended.unseen + (this.#current?.unseen ?? 0),
       incomplete: this.#countsIncomplete,
     };
   }
@@ -159,6 +180,7 @@ export class LiveCapture {
     const finish = (): void => {
       this.#child = null;
       child.stdin.end();
+      setTimeout(() => (this.#isOver = true), LAST_PACKETS_MS).unref();
       setTimeout(() => {
         this.#countsIncomplete ||= child.kill('SIGKILL');
       }, FINISH_MS).unref();
@@ -203,6 +225,8 @@ export class LiveCapture {
     if (this.#current !== null) {
       this.#ended.received += this.#current.received;
       this.#ended.dropped += this.#current.dropped;
+      // Of one that died nobody knows what it had read.
+      if (signal.aborted) this.#ended.unseen += this.#current.unseen;
       this.#current = null;
     }
     if (!signal.aborted) this.#countsIncomplete = true;
@@ -212,17 +236,26 @@ export class LiveCapture {
   /** A block that is cut off at the end of the stream is no damage: the process died while it wrote. */
   async #readStream(stdout: Readable): Promise<void> {
     const reader = new SavefileReader({
-      packet: (cursor) => this.#handler.packet(cursor),
-      statistics: (_iface: CaptureInterface, { received, dropped, ...time }: InterfaceStatistics) => {
-        this.#current = { received: received ?? 0, dropped: dropped ?? 0 };
-        this.#handler.tick(time);
+      packet: (cursor) => {
+        if (this.#isOver) this.#late++;
+        else this.#handler.packet(cursor);
       },
+      statistics: (_iface: CaptureInterface, counts: InterfaceStatistics) => this.#count(counts),
     });
     for await (const chunk of stdout) {
       this.#handler.beforeChunk();
       reader.push(chunk as Buffer);
       await this.#handler.afterChunk();
     }
+  }
+
+  #count({ received, dropped, delivered, seconds, nanoseconds }: InterfaceStatistics): void {
+    const before = this.#current?.dropped ?? 0;
+    const counts = { received: received ?? 0, dropped: dropped ?? 0 };
+    this.#current = { ...counts, unseen: Math.max(0, counts.received - counts.dropped - (delivered ?? 0)) };
+    const time = { seconds, nanoseconds };
+    if (counts.dropped > before) this.#handler.notice({ kind: 'dropped', packets: counts.dropped - before, time });
+    this.#handler.tick(time);
   }
 }
 

@@ -45,9 +45,9 @@ function capture(): Buffer {
     expect(at - before).toBe(enhancedPacketSize(caplen));
   }
   const before = at;
-  at = writeInterfaceStatistics(target, at, 1, 1_700_000_001, 0, { received: 2 ** 40 + 5, dropped: 7 });
+  at = writeInterfaceStatistics(target, at, 1, 1_700_000_001, 0, { received: 2 ** 40 + 5, dropped: 7, delivered: 5 });
   expect(at - before).toBe(INTERFACE_STATISTICS_SIZE);
-  at = writeInterfaceStatistics(target, at, 0, 1_700_000_001, 0, { received: null, dropped: null });
+  at = writeInterfaceStatistics(target, at, 0, 1_700_000_001, 0, { received: null, dropped: null, delivered: null });
   return target.subarray(0, at);
 }
 
@@ -71,8 +71,8 @@ describe('what it writes', () => {
     expect(records[1]?.iface).toEqual({ id: 1, ...INTERFACES[1], nanosecondResolution: false });
     const time = { seconds: 1_700_000_001, nanoseconds: 0 };
     expect(statistics.map(([iface, counts]) => [iface.id, counts])).toEqual([
-      [1, { ...time, received: 2 ** 40 + 5, dropped: 7 }],
-      [0, { ...time, received: null, dropped: null }],
+      [1, { ...time, received: 2 ** 40 + 5, dropped: 7, delivered: 5 }],
+      [0, { ...time, received: null, dropped: null, delivered: null }],
     ]);
   });
 

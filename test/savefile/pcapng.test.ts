@@ -91,9 +91,9 @@ describe.each(ORDERS)('%s-endian', (order) => {
     const result = read(file);
     expect(result.damage).toBeNull();
     expect(result.statistics.map(([, counts]) => counts)).toEqual([
-      { seconds: 1_700_000_000, nanoseconds: 7000, received: 1, dropped: 3 },
-      { seconds: 0, nanoseconds: 0, received: 2 ** 40, dropped: 2 },
-      { seconds: 0, nanoseconds: 0, received: null, dropped: null },
+      { seconds: 1_700_000_000, nanoseconds: 7000, received: 1, dropped: 3, delivered: null },
+      { seconds: 0, nanoseconds: 0, received: 2 ** 40, dropped: 2, delivered: null },
+      { seconds: 0, nanoseconds: 0, received: null, dropped: null, delivered: null },
     ]);
     expect(read(file, [1])).toEqual(result);
     // A handler need not take them.
