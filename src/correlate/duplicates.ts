@@ -5,12 +5,12 @@
  * Addresses and ports do not survive NAT; in IPv4 the identifications do, and conntrack tells what they were. Genuine repeats may be equal to the octet,
  * in IPv6 they always are. So the rule is: as many events as the largest number of occurrences on any one interface.
  */
-import { randomBytes } from 'node:crypto';
 import { ICMP_HEADER, type IcmpPacket } from '../decode/packet.ts';
 import { PROTOCOL, type IpHeader } from '../decode/ip.ts';
 import { isMalformed } from '../decode/octets.ts';
 import { UDP_HEADER, type OriginalDatagram } from '../decode/original-datagram.ts';
 import { tupleKey, type UdpTuple } from '../host/udp-tuple.ts';
+import { Hash } from './hash.ts';
 
 /** Octets of the quoted payload that are compared. */
 const PAYLOAD = 32;
@@ -23,8 +23,7 @@ const MAX_EQUAL = 1024;
 const GENERATION = 32_768;
 
 /**
- * What is the same in every copy of a packet, and different, mostly, in every other packet: 52 bits of a hash, never 0. That two packets
- * share it by chance happens once in some 10^11 packets, and that it is made to, nobody can who does not know this process's seeds.
+ * What is the same in every copy of a packet, and different, mostly, in every other packet, as a hash.
  *
  * @param undoNat gives the tuple of a quoted datagram before NAT, as its sender has it.
  */
@@ -45,35 +44,6 @@ export function copyKey(bytes: Uint8Array, packet: IcmpPacket, undoNat: (tuple: 
   }
   for (let at = payload; at < end && at < payload + PAYLOAD; at++) hash.add(bytes[at]!);
   return hash.value;
-}
-
-/** Two of 32 bits side by side, by the steps of MurmurHash3. */
-class Hash {
-  static readonly #SEEDS = randomBytes(8);
-  #a = Hash.#SEEDS.readInt32LE(0);
-  #b = Hash.#SEEDS.readInt32LE(4);
-
-  /** @param value an integer of 32 bits. */
-  add(value: number): void {
-    let word = Math.imul(value, 0xcc9e2d51);
-    word = Math.imul((word << 15) | (word >>> 17), 0x1b873593);
-    this.#a = (Math.imul(((this.#a ^ word) << 13) | ((this.#a ^ word) >>> 19), 5) + 0xe6546b64) | 0;
-    this.#b = (Math.imul(((this.#b ^ word) << 17) | ((this.#b ^ word) >>> 15), 9) + 0x38b34ae5) | 0;
-  }
-
-  addText(text: string): void {
-    for (let at = 0; at < text.length; at++) this.add(text.charCodeAt(at));
-  }
-
-  get value(): number {
-    return (finished(this.#a) >>> 0) * 2 ** 21 + ((finished(this.#b) >>> 11) | 1);
-  }
-}
-
-function finished(hash: number): number {
-  let mixed = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-  return mixed ^ (mixed >>> 16);
 }
 
 /**
