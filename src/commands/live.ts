@@ -20,8 +20,8 @@ import { say } from './messages.ts';
 import type { Run, WatchJob, WatchOptions } from './watch.ts';
 import { Yardstick } from './yardstick.ts';
 
-/** What look-ups that are under way may take at the end. */
-const LAST_LOOKUPS_MS = 300;
+/** From when it is told to end until look-ups that are under way are not waited for. */
+const LAST_LOOKUPS_MS = 400;
 
 const TICK_MS = 1000;
 
@@ -57,6 +57,7 @@ export class Live implements Run {
   readonly #capture: LiveCapture;
   readonly #yardstick: Yardstick;
   hasStarted = false;
+  #stoppedAt = 0;
   /** As it is called now. */
   #device: string;
   #followed: ReadonlySet<ErringFlow> = new Set();
@@ -96,6 +97,7 @@ export class Live implements Run {
 
   /** The yardstick is read before the capture ends, so that nothing comes between. */
   stop(): void {
+    this.#stoppedAt = performance.now();
     void this.#yardstick.end().finally(() => this.#stop.abort());
   }
 
@@ -116,7 +118,8 @@ export class Live implements Run {
       if (unseen > 0) this.#lose({ cause: 'ended', packets: unseen });
       this.#pipeline.finish();
       // Events that came before Ctrl-C still wait for their look-up.
-      await Promise.race([this.#pipeline.settled(), delay(LAST_LOOKUPS_MS)]);
+      const wait = this.#stoppedAt + LAST_LOOKUPS_MS - performance.now();
+      await Promise.race([this.#pipeline.settled(), delay(Math.max(0, wait))]);
       return 0;
     } catch (error) {
       if (!(error instanceof CaptureError)) throw error;

@@ -165,6 +165,7 @@ export async function watch(options: WatchOptions): Promise<number> {
     summaryRecord();
   }
   await Promise.all([output.finish(), saved.finish()]);
+  if (output.unread > 0) say(`standard output: the last ${counted(output.unread, 'octet')} were not read`);
   return hasFailed(output) || hasFailed(saved) ? 1 : status;
 }
 

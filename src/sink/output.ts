@@ -106,6 +106,11 @@ export class Output {
     setTimeout(() => this.#hurried.resolve(), LAST_WRITES_MS);
   }
 
+  /** Octets that the reader has not taken. */
+  get unread(): number {
+    return this.#error === null ? this.#stream.writableLength : 0;
+  }
+
   /** Writes what is left, and resolves when the reader has taken it, or has had its time after `hurry`. */
   async finish(): Promise<void> {
     this.flush();

@@ -147,7 +147,7 @@ const MAX_WAITING = 64 * 1024 * 1024;
 const WRITE_AGAIN = 1;
 
 /** Milliseconds that the parent has at the end to read what waits. */
-const LAST_WRITES = 100;
+const LAST_WRITES = 60;
 
 /** A batch, or what is left of it. */
 interface WaitingBatch {

@@ -5,7 +5,7 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { CaptureInterface, InterfaceStatistics, PacketCursor } from '../savefile/packet.ts';
 import { SavefileReader } from '../savefile/reader.ts';
@@ -71,9 +71,9 @@ const MAX_WAIT_MS = 5000;
 const LONG_WAIT_MS = 1000;
 
 /** What a capture that was told to end may take for its last counts; then it is killed. */
-const FINISH_MS = 250;
+const FINISH_MS = 300;
 /** And what is shown of the packets that came before that: those that are left are counted. */
-const LAST_PACKETS_MS = 150;
+const LAST_PACKETS_MS = 100;
 
 /** libpcap's counts. */
 interface Counts {
@@ -93,8 +93,8 @@ export class LiveCapture {
   /** libpcap's counts of the processes that have ended, as far as they were told; and of the present one. */
   #ended: Counts = { received: 0, dropped: 0, unseen: 0 };
   #current: Counts | null = null;
-  /** What comes now comes too late to be looked at, and how many packets did. */
-  #isOver = false;
+  /** From when on packets are too late to be looked at, performance.now(), and how many were. */
+  #overAt = Number.POSITIVE_INFINITY;
   #late = 0;
   /** Whether a count may be too low: a process died before it told its last one. */
   #countsIncomplete = false;
@@ -180,7 +180,7 @@ export class LiveCapture {
     const finish = (): void => {
       this.#child = null;
       child.stdin.end();
-      setTimeout(() => (this.#isOver = true), LAST_PACKETS_MS).unref();
+      this.#overAt = performance.now() + LAST_PACKETS_MS;
       setTimeout(() => {
         this.#countsIncomplete ||= child.kill('SIGKILL');
       }, FINISH_MS).unref();
@@ -235,17 +235,21 @@ export class LiveCapture {
 
   /** A block that is cut off at the end of the stream is no damage: the process died while it wrote. */
   async #readStream(stdout: Readable): Promise<void> {
+    let isOver = false;
     const reader = new SavefileReader({
       packet: (cursor) => {
-        if (this.#isOver) this.#late++;
+        if (isOver) this.#late++;
         else this.#handler.packet(cursor);
       },
       statistics: (_iface: CaptureInterface, counts: InterfaceStatistics) => this.#count(counts),
     });
     for await (const chunk of stdout) {
+      isOver = performance.now() > this.#overAt;
       this.#handler.beforeChunk();
       reader.push(chunk as Buffer);
       await this.#handler.afterChunk();
+      // Reading goes on in the same turn of the event loop for as long as there is something to read: signals would wait.
+      await nextTurn();
     }
   }
 
