@@ -260,11 +260,11 @@ export class NetworkNamespace implements NamespaceView {
     return latest === null ? this.#addresses.fresh() : latest.value;
   }
 
-  /** An old answer makes the addresses be read again meanwhile. */
+  /** Addresses that are old are read again: at once where that is quick, or else meanwhile. */
   isLocalByMemory(address: string): boolean | null {
     const { latest } = this.#addresses;
     if (latest === null || this.#now() - latest.startedAt > MEMORY_FOR) void this.#addresses.join();
-    return latest?.value.has(address) ?? null;
+    return this.#addresses.latest?.value.has(address) ?? null;
   }
 
   isLocal(address: string, since: number): boolean | null | Promise<unknown> {
