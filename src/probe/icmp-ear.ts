@@ -70,13 +70,15 @@ export class IcmpEar {
               case 'restarted':
                 onLost(`the capture process ended (${notice.why}), and captures again`);
                 break;
+              case 'put-off':
+                onLost(`the capture process has ended ${notice.times} times in a row (${notice.why})`);
+                break;
               case 'stopped':
-                onLost('the capture process is stopped');
+                onLost(`the capture process is stopped (kill -CONT ${notice.pid})`);
                 break;
               case 'dropped':
                 onLost('the capture buffer was full');
                 break;
-              case 'put-off': // `restarted` follows, if it is
               case 'up':
               case 'renamed':
               case 'continued':

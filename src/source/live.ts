@@ -153,8 +153,8 @@ export class LiveCapture {
       try {
         why = await this.#runProcess(this.#wasOpen ? why : null);
       } catch (error) {
-        // What could be opened before will be again: a link that is down, say.
-        if (!this.#waits || !(error instanceof CaptureError) || error.reason !== 'open') throw error;
+        // What could be opened before will be again.
+        if (!this.#waits || !(error instanceof CaptureError)) throw error;
         why = error.message;
       }
       if (signal.aborted) return;

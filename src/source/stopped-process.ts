@@ -30,7 +30,7 @@ export function watchStopped(pid: number, notice: (notice: StoppedNotice) => voi
     since = null;
     isSaid = false;
   };
-  const looking = setInterval(look, LOOK_EVERY_MS);
+  const looking = setInterval(look, LOOK_EVERY_MS).unref();
   return () => clearInterval(looking);
 }
 
