@@ -64,6 +64,7 @@ export class Live implements Run {
   #followedAt = Number.NEGATIVE_INFINITY;
   #follows: NodeJS.Timeout | undefined;
   #isFollowingRefused = false;
+  #isKeepingSaid = false;
   readonly #maxInstructions = maxInstructions();
   readonly #gaps = { 'capture-restarted': { times: 0, ms: 0 }, 'interface-down': { times: 0, ms: 0 } };
   /** The kernel's count when it was read last, and how much it grew; null: it cannot be read. */
@@ -259,6 +260,11 @@ export class Live implements Run {
       }
       case 'dropped':
         this.#lose({ cause: 'buffer-full', packets: notice.packets }, notice.time);
+        break;
+      case 'privileges-kept':
+        // Each process that is started says so.
+        if (!this.#isKeepingSaid) say(`the capture process keeps more privileges than it needs: ${notice.message}`);
+        this.#isKeepingSaid = true;
         break;
       case 'not-followed':
         if (this.#isFollowingRefused) return;

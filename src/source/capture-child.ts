@@ -12,6 +12,7 @@ import { createRequire } from 'node:module';
 import { arch, release, setPriority } from 'node:os';
 import { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { LINKTYPE } from '../decode/link.ts';
 import { u32 } from '../decode/octets.ts';
 import {
@@ -34,9 +35,10 @@ import {
   type ListedInterface,
 } from './capture-protocol.ts';
 import { boundInterface } from './packet-sockets.ts';
+import { dropPrivileges, type PrivilegeCalls } from './privileges.ts';
 
 /** cap 0.2.1; what is optional is there only when it is patched (native-notes/). */
-interface CapModule {
+interface CapModule extends PrivilegeCalls {
   Cap: {
     new (): CapObject;
     deviceList(): ListedInterface[];
@@ -529,9 +531,11 @@ function hurry(): void {
   }
 }
 
+const require = createRequire(import.meta.url);
+
 function loadCap(): CapModule {
   try {
-    return createRequire(import.meta.url)('cap') as CapModule;
+    return require('cap') as CapModule;
   } catch (error) {
     report({ kind: 'failed', cause: 'no-cap', message: firstLine(error) });
     process.exit(1);
@@ -549,14 +553,17 @@ function main(): void {
 
   const request = JSON.parse(process.argv[2]!) as CaptureRequest;
   const cap = loadCap();
+  if (!request.list) hurry();
+  // Everything is loaded by now: the user nobody may not be able to read it.
+  const kept = dropPrivileges(cap, [fileURLToPath(import.meta.url), require.resolve('cap')]);
   try {
     if (request.list) {
       writeAll(1, Buffer.from(JSON.stringify(cap.Cap.deviceList())));
       return;
     }
-    hurry();
     const capture = new Capture(cap, request);
     capture.start();
+    if (kept.length > 0) report({ kind: 'privileges-kept', message: kept.join('; ') });
     // After what is there to be read was read: a process that was stopped finds its timers due first.
     setInterval(() => setImmediate(() => capture.tick()), STATISTICS_EVERY_MS);
     process.stdin.on('error', () => {});

@@ -32,6 +32,8 @@ export type CaptureReport =
   | { kind: 'up'; downMs: number }
   /** The interface has another name; the capture on it goes on, or waits for it by that name. */
   | { kind: 'renamed'; from: string; to: string }
+  /** The process holds more than capturing needs: what it could not give up, and why. */
+  | { kind: 'privileges-kept'; message: string }
   /** What an order told to capture too cannot be captured. */
   | { kind: 'not-followed'; message: string };
 

@@ -48,7 +48,7 @@ export interface LiveHandler {
 export type HostTime = Pick<InterfaceStatistics, 'seconds' | 'nanoseconds'>;
 
 export type CaptureNotice =
-  | Extract<CaptureReport, { kind: 'opened' | 'down' | 'up' | 'renamed' | 'not-followed' }>
+  | Extract<CaptureReport, { kind: 'opened' | 'down' | 'up' | 'renamed' | 'privileges-kept' | 'not-followed' }>
   /** The process died and was started again, with nothing captured for `gapMs`. */
   | { kind: 'restarted'; why: string; gapMs: number }
   /** It has died so many times in a row that the next start is put off. */
