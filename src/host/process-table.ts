@@ -420,12 +420,18 @@ export class ProcessTable {
             this.#note(scan, wanted, pid, Number(descriptor));
           }
         } catch (error) {
-          if (isForbidden(error)) scan.unreadable++;
+          if (isForbidden(error) && !this.#isOwnChild(pid)) scan.unreadable++;
         }
       }
     } catch {
       // No /proc: nobody is found.
     }
+  }
+
+  /** The capture process lets nobody look into it, and has no UDP socket. */
+  #isOwnChild(pid: number): boolean {
+    const stat = readShort(`${this.#root}/${pid}/stat`);
+    return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[1] === String(process.pid);
   }
 
   #note(scan: Scan, wanted: ReadonlySet<number>, pid: number, fd: number): void {

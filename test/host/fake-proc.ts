@@ -18,6 +18,7 @@ export interface FakeProcess {
   state?: string;
   /** The directory of its /proc/PID/net. */
   net?: string;
+  parent?: number;
 }
 
 export const OWN_NETNS = 4026531840;
@@ -48,7 +49,7 @@ export class FakeProc {
     if (netns !== null) symlinkSync(`net:[${netns}]`, `${directory}/ns/net`);
     if (options.net !== undefined) symlinkSync(options.net, `${directory}/net`);
     symlinkSync('/usr/bin/client', `${directory}/exe`);
-    const fields = `${options.state ?? 'S'} 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 ${startTicks} 1000 100`;
+    const fields = `${options.state ?? 'S'} ${options.parent ?? 1} 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 ${startTicks} 1000 100`;
     writeFileSync(`${directory}/stat`, `${pid} (${comm}) ${fields}\n`);
     writeFileSync(`${directory}/status`, `Name:\t${comm}\nTgid:\t${pid}\nPid:\t${pid}\n`);
     writeFileSync(`${directory}/comm`, `${comm}\n`);

@@ -186,6 +186,23 @@ describe('a fake /proc', () => {
     expect(table.unreadable).toBe(1);
   });
 
+  test('of those it does not count the capture process', async () => {
+    const proc = new FakeProc();
+    for (const pid of [50, 51]) {
+      proc.process(pid, { comm: 'node) S 7 (', ...(pid === 51 && { parent: process.pid }) });
+      chmodSync(`${proc.proc}/${pid}/fd`, 0o000);
+    }
+    chmodSync(proc.root, 0o755);
+    // Root may read everything.
+    if (process.getuid!() === 0) {
+      process.seteuid!(65_534);
+      onTestFinished(() => process.seteuid!(0));
+    }
+    const table = tableOf(proc.proc);
+    await table.warm();
+    expect(table.unreadable).toBe(1);
+  });
+
   test.each([
     ['whose descriptors may be listed, but not looked at', 0o444],
     ['whose descriptors may not be listed', 0o000],
