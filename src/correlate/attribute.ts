@@ -332,7 +332,7 @@ export class HostAttribution {
     };
     const wait = this.#follow(this.#host.own, question.tuple, question.since, survey);
     if (wait !== null) return this.#findByRoute(question) ?? wait;
-    if (survey.places.length === 0) return foundNowhere(survey);
+    if (survey.places.length === 0) return survey.natUnknown ? onTheWire(foundNowhere(survey)) : foundNowhere(survey);
     const results: Found[] = [];
     for (const place of survey.places) {
       const found = this.#lookIn(place, question);
@@ -344,7 +344,7 @@ export class HostAttribution {
       if (this.#routes.size >= MAX_ANSWERS) this.#routes.clear();
       this.#routes.set(tupleKey(question.tuple), { place: survey.places[0]!, foundAt: this.#host.now() });
     }
-    return survey.natUnknown && found.sockets.length > 0 ? withNotes(found, [NAT_UNKNOWN]) : found;
+    return survey.natUnknown ? onTheWire(found) : found;
   }
 
   /** Where the socket was found for an earlier error, if it is still there. */
@@ -658,6 +658,13 @@ function foundNowhere({ unreadable, othersSkipped }: Survey): Found {
   return unknown(
     `the quoted source is an address of no network namespace that may be read, and ${unreadable} processes or mounts are of others`,
   );
+}
+
+/** What was found by the tuple on the wire alone: that nobody has that one says nothing of the one that NAT may hide. */
+function onTheWire(found: Found): Found {
+  if (found.match === 'none') return unknown(NAT_UNKNOWN);
+  // A second look has noted it.
+  return found.note?.includes(NAT_UNKNOWN) === true ? found : withNotes(found, [NAT_UNKNOWN]);
 }
 
 /** Of what was found in several namespaces. */

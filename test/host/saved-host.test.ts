@@ -227,6 +227,18 @@ describe('what could not be read when it was made is not known now', () => {
       '192.0.2.2 5000 > 192.0.2.1 53',
       { match: 'connected', note: 'NAT is not undone: conntrack cannot be read' },
     ],
+    [
+      'NAT, and no socket has the tuple on the wire',
+      { conntrack: null },
+      '192.0.2.2 9 > 192.0.2.1 53',
+      { outcome: 'unknown', match: null, note: 'NAT is not undone: conntrack cannot be read' },
+    ],
+    [
+      'NAT, and nobody has the address on the wire',
+      { conntrack: null },
+      '198.51.100.9 9 > 192.0.2.1 53',
+      { outcome: 'unknown', match: null, note: 'NAT is not undone: conntrack cannot be read' },
+    ],
   ])('%s', async (_name, changes, text, expected) => {
     expect(await ask(changes, text)).toMatchObject(expected);
   });
