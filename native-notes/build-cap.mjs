@@ -176,7 +176,7 @@ function packages() {
     // Debian's names, then.
   }
   if (/^ID(_LIKE)?=.*(fedora|rhel)/m.test(release)) return 'dnf install libpcap-devel gcc-c++ make python3';
-  if (/^ID(_LIKE)?=.*alpine/m.test(release)) return 'apk add libpcap-dev g++ make python3';
+  if (/^ID(_LIKE)?=.*alpine/m.test(release)) return 'apk add libpcap-dev g++ linux-headers make python3';
   return 'apt install libpcap-dev g++ make python3';
 }
 

@@ -82,6 +82,7 @@ export class IcmpEar {
               case 'up':
               case 'renamed':
               case 'continued':
+              case 'privileges-kept':
               case 'not-followed':
               case 'stderr':
                 break;
