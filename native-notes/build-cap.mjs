@@ -108,14 +108,21 @@ function findNodeGyp() {
   return found;
 }
 
-/** Node's own headers where they lie beside it; node-gyp fetches them from the network otherwise. */
-function nodeDir() {
+/**
+ * node-gyp's environment. Node's own headers are used where they lie beside it; node-gyp fetches them from the network
+ * otherwise, or npm's configuration says where they are.
+ */
+function gypEnvironment() {
+  const env = { ...process.env, npm_config_loglevel: 'error' };
   const prefix = dirname(dirname(process.execPath));
   const include = join(prefix, 'include/node');
-  if (!fs.existsSync(join(include, 'node.h'))) return [];
+  if (!fs.existsSync(join(include, 'node.h'))) return env;
   const header = fs.readFileSync(join(include, 'node_version.h'), 'utf8');
   const abi = /#define NODE_MODULE_VERSION (\d+)/.exec(header)?.[1];
-  return abi === process.versions.modules ? [`--nodedir=${prefix}`] : [];
+  if (abi !== process.versions.modules) return env;
+  // Not --nodedir: npm's setting, which may be for another Node, goes before it.
+  for (const name of Object.keys(env)) if (/^npm_.*_nodedir$/i.test(name)) delete env[name];
+  return { ...env, npm_config_nodedir: prefix };
 }
 
 /** In a child process: a library that is missing or damaged must not end this one. */
@@ -145,10 +152,10 @@ function build(cap, patch, stamp) {
       const text = patched(fs.readFileSync(join(cap, file.path), 'utf8'), file);
       fs.writeFileSync(join(copy, file.path), text);
     }
-    const gyp = spawnSync(process.execPath, [findNodeGyp(), 'rebuild', ...nodeDir()], {
+    const gyp = spawnSync(process.execPath, [findNodeGyp(), 'rebuild'], {
       cwd: copy,
       encoding: 'utf8',
-      env: { ...process.env, npm_config_loglevel: 'error' },
+      env: gypEnvironment(),
       maxBuffer: 1 << 28,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
