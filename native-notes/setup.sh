@@ -18,6 +18,8 @@ lock_copy=node_modules/.installed-package-lock.json
 cap_stamp=node_modules/.built-cap
 addon=node_modules/cap/build/Release/cap.node
 patch=native-notes/cap-0.2.1.patch
+# The one that npm runs on, for everything: what is built by one Node need not load in another.
+node=${npm_node_execpath:-$(command -v node || echo node)}
 
 say() {
   echo "udpicmp-watch: $*" >&2
@@ -36,7 +38,7 @@ have_dist() {
 
 # Which node built which patch into which file; build-cap.mjs knows better, but costs a start of node.
 describe_cap() {
-  stat -L -c '%n %i %s %Y' "${npm_node_execpath:-$(command -v node)}" "$patch" "$addon" 2>/dev/null
+  stat -L -c '%n %i %s %Y' "$node" "$patch" "$addon" 2>/dev/null
 }
 
 have_cap() {
@@ -50,7 +52,7 @@ choose_owner() {
   owner=
   if [ "$(id -u)" -eq 0 ] && [ "${SUDO_UID:-0}" -ne 0 ]; then
     owner=$SUDO_UID
-    as_owner sh -c 'test -w . && command -v node && command -v npm' >/dev/null 2>&1 || owner=
+    as_owner sh -c 'test -w . && test -x "$1" && command -v npm' sh "$node" >/dev/null 2>&1 || owner=
   fi
   for dir in node_modules dist; do
     if [ -e "$dir" ] && ! as_owner test -w "$dir"; then
@@ -97,7 +99,7 @@ build_dist() {
   as_owner rm -rf dist.new dist.old
   as_owner mkdir dist.new
   as_owner touch dist.new/.started
-  if ! as_owner node_modules/.bin/tsc -p tsconfig.build.json --outDir dist.new >&2; then
+  if ! as_owner "$node" node_modules/.bin/tsc -p tsconfig.build.json --outDir dist.new >&2; then
     as_owner rm -rf dist.new
     say 'the build failed'
     exit 1
@@ -135,10 +137,10 @@ install_headers() {
 
 # Without it there is replay, and live capture by an addon that was built before: not an error here.
 build_cap() {
-  if ! as_owner node native-notes/build-cap.mjs --check 2>/dev/null; then
+  if ! as_owner "$node" native-notes/build-cap.mjs --check 2>/dev/null; then
     have_headers || install_headers
     say 'building cap'
-    as_owner node native-notes/build-cap.mjs || return 0
+    as_owner "$node" native-notes/build-cap.mjs || return 0
   fi
   describe_cap | as_owner tee "$cap_stamp" >/dev/null
 }
@@ -237,10 +239,10 @@ if [ "$mode" = test ]; then
   PATH=$PATH:/usr/sbin:/sbin
   export PATH
   name_missing_tools
-  exec node_modules/.bin/vitest run "$@"
+  exec "$node" node_modules/.bin/vitest run "$@"
 fi
 
 # File names are meant from where the user stands.
 cli=$PWD/dist/cli.js
 cd "$stands_in"
-exec node "$cli" "$@"
+exec "$node" "$cli" "$@"
