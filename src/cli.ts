@@ -9,7 +9,7 @@ import './core-dump.ts';
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { listInterfacesText } from './commands/list-interfaces.ts';
-import { Failure, say } from './commands/messages.ts';
+import { Failure, messagesRead, say } from './commands/messages.ts';
 import { watch, type WatchOptions } from './commands/watch.ts';
 import { ICMP_ERRNOS } from './correlate/verdict.ts';
 import { canonicalAddress, keptName } from './selection.ts';
@@ -323,4 +323,6 @@ async function main(): Promise<number> {
 }
 
 // A live capture's look-ups, and whoever reads a blocked pipe, are not waited for.
-process.exit(await main());
+const status = await main();
+await messagesRead();
+process.exit(status);

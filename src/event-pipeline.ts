@@ -408,7 +408,8 @@ export class EventPipeline {
       if (interfaces === null) return;
     }
     const quotesUdp = original !== null && original.ip.protocol === PROTOCOL.UDP;
-    if (direction === 'in' && packet.original !== null && !(quotesUdp && this.#passesOn(original))) {
+    if (direction === null && attribution !== null) this.counts.errorsAddressedHere.uncertain++;
+    else if (direction === 'in' && packet.original !== null && !(quotesUdp && this.#passesOn(original))) {
       this.counts.errorsAddressedHere.count(at);
     }
     if (!quotesUdp && !allIcmp) return;

@@ -14,6 +14,7 @@ import { probePort } from '../probe/udp-probe.ts';
 import type { Verdict } from '../probe/verdict.ts';
 import { canonicalAddress } from '../selection.ts';
 import { Output } from '../sink/output.ts';
+import { standardOutput } from '../sink/standard-streams.ts';
 import { say } from './messages.ts';
 
 export interface ProbeOptions {
@@ -59,7 +60,7 @@ async function probeHost(options: ProbeOptions): Promise<number> {
   const stop = new AbortController();
   // Each port that is under way listens.
   setMaxListeners(AT_ONCE + 10, stop.signal);
-  const output = new Output(process.stdout, (error) => {
+  const output = new Output(standardOutput(), (error) => {
     if (error.code !== 'EPIPE') say(`standard output: ${error.message}`);
     stop.abort();
   });

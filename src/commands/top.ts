@@ -7,6 +7,7 @@ import { counted } from '../sink/numbers.ts';
 import type { PipelineCounts } from '../event-pipeline.ts';
 import { printable } from '../sink/escape.ts';
 import { octetsOf, type Octets } from '../sink/output.ts';
+import { standardOutput } from '../sink/standard-streams.ts';
 import { holdMessages, releaseMessages } from './messages.ts';
 
 const EVERY_MS = 1000;
@@ -31,7 +32,7 @@ export class Top {
     this.#incidents = incidents;
     this.#counts = counts;
     this.#title = printable(title);
-    process.stdout.write(ENTER);
+    standardOutput().write(ENTER);
     this.#draw();
     this.#timer = setInterval(() => this.#draw(), EVERY_MS);
     process.stdout.on('resize', this.#draw);
@@ -51,13 +52,13 @@ export class Top {
   }
 
   readonly #resume = (): void => {
-    process.stdout.write(ENTER);
+    standardOutput().write(ENTER);
     this.#draw();
   };
 
   readonly #draw = (): void => {
     // A terminal that takes nothing (Ctrl-S) is not written to ever more.
-    if (process.stdout.writableNeedDrain) return;
+    if (standardOutput().writableNeedDrain) return;
     const { shown } = this.#counts;
     const now = new Date();
     const clock = now.toTimeString().slice(0, 8);
@@ -68,17 +69,17 @@ export class Top {
     const text = [...lines.slice(0, Math.max(0, process.stdout.rows - foot.length)), ...foot]
       .map((line) => line + CLEAR_LINE)
       .join('\n');
-    process.stdout.write(Buffer.from(HOME + text + CLEAR_REST, 'latin1'));
+    standardOutput().write(Buffer.from(HOME + text + CLEAR_REST, 'latin1'));
   };
 }
 
 function leave(): void {
-  process.stdout.write(LEAVE);
+  standardOutput().write(LEAVE);
   releaseMessages();
 }
 
 /** Ctrl-Z: the shell gets its screen back. */
 function stop(): void {
-  process.stdout.write(LEAVE);
+  standardOutput().write(LEAVE);
   process.kill(process.pid, 'SIGSTOP');
 }

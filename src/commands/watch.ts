@@ -13,6 +13,7 @@ import { jsonLine, lossJson, recordJson, summaryJson } from '../sink/json-lines.
 import { lossText } from '../sink/loss-text.ts';
 import { Output } from '../sink/output.ts';
 import type { Sink } from '../sink/sink.ts';
+import { standardOutput } from '../sink/standard-streams.ts';
 import { textSink, type TextLayout } from '../sink/text.ts';
 import { timeNow, type TimeStampStyle } from '../sink/time-stamp.ts';
 import { ANY_DEVICE } from '../source/capture-protocol.ts';
@@ -20,6 +21,7 @@ import { counted, grouped } from '../sink/numbers.ts';
 import { Failure, say, sayTable } from './messages.ts';
 import { openSaveFile } from './save-file.ts';
 import type { Top } from './top.ts';
+import { caughtUp } from './unread.ts';
 
 export interface WatchOptions {
   /** Replay this file (`-`: standard input) instead of capturing. */
@@ -82,7 +84,7 @@ const FOLLOWED_IN_REPLAY = 4096;
 export async function watch(options: WatchOptions): Promise<number> {
   const isLive = options.read === undefined;
   const stopped = new AbortController();
-  const output = new Output(process.stdout, (error) => {
+  const output = new Output(standardOutput(), (error) => {
     if (error.code !== 'EPIPE') say(`standard output: ${error.message}`);
     run.stop();
   });
@@ -121,7 +123,11 @@ export async function watch(options: WatchOptions): Promise<number> {
   });
   const drained = async (): Promise<void> => {
     saved.flush();
-    await Promise.all([output.drained(), saved.drained()]);
+    if (!isLive) await Promise.all([output.drained(), saved.drained()]);
+    else {
+      await caughtUp('standard output', 'read', output);
+      if (saved !== output) await caughtUp(options.write!, 'written', saved);
+    }
   };
   const run = await runFor(options, { pipeline, incidents, drained, attribution, stopped });
   const table = (): void => {
@@ -165,7 +171,9 @@ export async function watch(options: WatchOptions): Promise<number> {
     summaryRecord();
   }
   await Promise.all([output.finish(), saved.finish()]);
-  if (output.unread > 0) say(`standard output: the last ${counted(output.unread, 'octet')} were not read`);
+  if (output.error === null && output.unread > 0) {
+    say(`standard output: up to ${counted(output.unread, 'octet')} at its end, of events that count as shown, were not read`);
+  }
   return hasFailed(output) || hasFailed(saved) ? 1 : status;
 }
 

@@ -35,6 +35,7 @@ export class Output {
   #soon: NodeJS.Immediate | undefined;
   /** Octets that were written for good: whole pieces, as `write` got them. */
   written = 0;
+  #sent = 0;
 
   /** A file: what is left is written at the end even if the program was told to end. */
   readonly #isFile: boolean;
@@ -87,14 +88,25 @@ export class Output {
 
   #send(octets: Buffer): void {
     const { length } = octets;
+    this.#sent += length;
     this.#stream.write(octets, (error) => {
       if (error === null || error === undefined) this.written += length;
     });
   }
 
+  /** Octets that the reader has not taken yet, at the most. */
+  get unread(): number {
+    return this.#sent - this.written;
+  }
+
+  /** Whether the reader has to catch up before more is to be written. */
+  get isBehind(): boolean {
+    return this.#error === null && this.#stream.writableNeedDrain;
+  }
+
   /** Resolves when the reader has caught up; at once if it has. Also when the stream has failed. */
   async drained(): Promise<void> {
-    if (this.#error !== null || this.#hurries || !this.#stream.writableNeedDrain) return;
+    if (this.#hurries || !this.isBehind) return;
     await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
@@ -104,11 +116,6 @@ export class Output {
     this.#hurries = true;
     this.#release();
     setTimeout(() => this.#hurried.resolve(), LAST_WRITES_MS);
-  }
-
-  /** Octets that the reader has not taken. */
-  get unread(): number {
-    return this.#error === null ? this.#stream.writableLength : 0;
   }
 
   /** Writes what is left, and resolves when the reader has taken it, or has had its time after `hurry`. */
