@@ -50,6 +50,9 @@ const MAX_WAITING = 16_384;
 /** A packet that seems to have waited longer is one from before the system's clock was set. */
 const MAX_DELAY_MS = 60_000;
 
+/** Where an error is looked up so many milliseconds after it came, that is said. */
+const LATE_MS = 1_000;
+
 const PROTOCOL_NAMES = new Map<number, string>([
   [PROTOCOL.ICMP, 'icmp'],
   [PROTOCOL.TCP, 'tcp'],
@@ -520,21 +523,39 @@ export class EventPipeline {
     packet: SavedPacket | null,
     at: number,
   ): void {
+    const lateness = isAnswer(event) ? null : this.#lateness(at);
     if (!(result instanceof Promise)) {
       applyAttribution(event, result);
+      if (lateness !== null) addNote(event, lateness);
       this.#ready(event, description, packet, at);
       return;
     }
     const entry: Waiting = { event, description, packet, at, ready: false };
     this.#waiting.push(entry);
     this.#bound();
-    void this.#await(entry, event, result);
+    void this.#await(entry, event, result, lateness);
   }
 
-  async #await(entry: Waiting, event: IcmpEvent | Answer, result: Promise<Attribution>): Promise<void> {
+  /** Whoever reads the output kept the capture waiting, or this process was stopped: the sockets are not those of then. */
+  #lateness(at: number): string | null {
+    const late = (this.#chunkAt?.monotonic ?? at) - at;
+    if (!this.#options.isLive || late < LATE_MS) return null;
+    const time = late < MAX_DELAY_MS ? `${(late / 1000).toFixed(1)} s` : `more than ${MAX_DELAY_MS / 1000} s`;
+    return `looked up ${time} after it came: sockets may have been closed and opened since`;
+  }
+
+  async #await(
+    entry: Waiting,
+    event: IcmpEvent | Answer,
+    result: Promise<Attribution>,
+    lateness: string | null,
+  ): Promise<void> {
     try {
       const found = await result;
-      if (!entry.ready) applyAttribution(event, found);
+      if (!entry.ready) {
+        applyAttribution(event, found);
+        if (lateness !== null) addNote(event, lateness);
+      }
     } catch (error) {
       if (!isAnswer(event))
         event.note = `the look-up failed: ${error instanceof Error ? error.message : String(error)}`;
@@ -708,6 +729,10 @@ function flowOf(original: OriginalDatagram): Flow {
   }
   if (ip.identification !== null) flow.ipId = ip.identification;
   return flow;
+}
+
+function addNote(event: IcmpEvent | Answer, note: string): void {
+  if (!isAnswer(event)) event.note = event.note === undefined ? note : `${event.note}; ${note}`;
 }
 
 function applyAttribution(event: IcmpEvent | Answer, found: Attribution): void {

@@ -102,7 +102,6 @@ const MAX_HOPS = 8;
 const NO_SOCKET: Found = { match: 'none', sockets: [] };
 const NOT_LOCAL: Found = { match: 'none', outcome: 'not-local', sockets: [] };
 const TOO_LARGE = unknown('the socket table is too large to be read whole');
-const UNREADABLE = unknown('the socket table could not be read');
 const TOO_SLOW = unknown(`it could not be looked up within ${GIVE_UP_AFTER / 1000} s`);
 const TOO_MANY = unknown('too many look-ups at once');
 const ENDED = unknown('the watch ended before it was looked up');
@@ -332,7 +331,10 @@ export class HostAttribution {
     };
     const wait = this.#follow(this.#host.own, question.tuple, question.since, survey);
     if (wait !== null) return this.#findByRoute(question) ?? wait;
-    if (survey.places.length === 0) return survey.natUnknown ? onTheWire(foundNowhere(survey)) : foundNowhere(survey);
+    if (survey.places.length === 0) {
+      const found = foundNowhere(survey, this.#host.whyNotSeen ?? null);
+      return survey.natUnknown ? onTheWire(found) : found;
+    }
     const results: Found[] = [];
     for (const place of survey.places) {
       const found = this.#lookIn(place, question);
@@ -424,12 +426,12 @@ export class HostAttribution {
     const source = kept === undefined ? this.#sourceFor(namespace, tuple, question.since) : kept.source;
     if (source instanceof Promise) return source;
     if (source === null) {
-      if (namespace === this.#host.own || question.isListedAnew) return UNREADABLE;
+      if (namespace === this.#host.own || question.isListedAnew) return unreadable(namespace);
       // It may be gone, or have to be entered otherwise.
       question.isListedAnew = true;
       question.sources = [];
       question.since = this.#host.now();
-      return this.#host.lookForNamespaces() ?? UNREADABLE;
+      return this.#host.lookForNamespaces() ?? unreadable(namespace);
     }
     if (kept === undefined) question.sources.push({ namespace, localPort, source });
     const eligible = eligibleSockets(source, tuple);
@@ -642,6 +644,11 @@ function reuseportNote(rivals: number): string {
   return `or one of ${rivals} others on the port, if they are a SO_REUSEPORT group`;
 }
 
+function unreadable({ whyUnreadable }: NamespaceView): Found {
+  const why = typeof whyUnreadable === 'string' ? `: ${whyUnreadable}` : '';
+  return unknown(`the socket table could not be read${why}`);
+}
+
 function failed(error: unknown): Found {
   return unknown(`the look-up failed: ${error instanceof Error ? error.message : String(error)}`);
 }
@@ -652,9 +659,12 @@ function at({ tuple }: Place, question: Question, found: Found): Found {
 }
 
 /** The address is nowhere on this host; but perhaps where it may not be looked for. */
-function foundNowhere({ unreadable, othersSkipped }: Survey): Found {
+function foundNowhere({ unreadable, othersSkipped }: Survey, whyNotSeen: string | null): Found {
   if (othersSkipped) return OTHERS_SKIPPED;
-  if (unreadable === 0) return NOT_LOCAL;
+  if (unreadable === 0) {
+    if (whyNotSeen === null) return NOT_LOCAL;
+    return unknown(`the quoted source is an address of no network namespace that is seen, and ${whyNotSeen}`);
+  }
   return unknown(
     `the quoted source is an address of no network namespace that may be read, and ${unreadable} processes or mounts are of others`,
   );

@@ -24,6 +24,8 @@ export interface SocketSource {
 export interface NamespaceView {
   /** Null where it is not known. */
   readonly inode: number | null;
+  /** Why the sockets could not be read when they were read last: `EMFILE`. */
+  readonly whyUnreadable?: string | null;
   /** From memory, at once; null: not known. */
   isLocalByMemory(address: string): boolean | null;
   /** Null: it cannot be found out. */
@@ -76,6 +78,8 @@ export interface HostView {
   holders(socket: UdpSocket, since: number): readonly ProcessIdentity[] | Later;
   /** Who held it when it was looked at last. */
   lastHolders(socket: UdpSocket): readonly ProcessIdentity[];
+  /** Why there may be processes, and namespaces of theirs, that are not seen at all; null where all are. */
+  readonly whyNotSeen?: string | null;
   /** Whether the socket is the kernel's own, if no process holds it; else why not. */
   whyUnheld(): string;
   /** The name of the socket's user in the host's own list; null where it has none, and for containers, which have others. */

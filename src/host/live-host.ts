@@ -1,5 +1,5 @@
 /** This host as it is now. */
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 import type { ProcessIdentity } from '../event.ts';
 import type { HostView, NamespaceView } from './host-view.ts';
@@ -39,7 +39,8 @@ export class LiveHost implements HostView {
   readonly #allNamespaces: boolean;
   readonly #users: UserNames;
   readonly #root: string;
-  readonly #seesAllProcesses: boolean;
+  /** Null: not known. */
+  readonly #seesAllProcesses: boolean | null;
   readonly #hidesProcesses: boolean;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -52,7 +53,8 @@ export class LiveHost implements HostView {
     this.processes = new ProcessTable({ root: `${root}/proc`, now });
     this.#users = new UserNames(`${root}/etc/passwd`, now);
     this.#hidesProcesses = / - proc \S+ (?:\S*,)?hidepid=(?!0|off)/.test(readMountinfo(`${root}/proc/self/mountinfo`));
-    this.#seesAllProcesses = linkedInode('pid', readLink(`${root}/proc/self/ns/pid`)) === FIRST_PID_NAMESPACE;
+    const pidNamespace = linkedInode('pid', readLink(`${root}/proc/self/ns/pid`));
+    this.#seesAllProcesses = pidNamespace === null ? null : pidNamespace === FIRST_PID_NAMESPACE;
   }
 
   get own(): NamespaceView {
@@ -98,6 +100,12 @@ export class LiveHost implements HostView {
     return this.processes.remembered(inode);
   }
 
+  get whyNotSeen(): string | null {
+    if (this.#seesAllProcesses === false) return 'processes of other PID namespaces are not seen';
+    // hidepid does not hold for those who have CAP_SYS_PTRACE, or are in its group.
+    return this.#hidesProcesses && !existsSync(`${this.#root}/proc/1`) ? '/proc hides processes (hidepid)' : null;
+  }
+
   whyUnheld(): string {
     const unreadable = this.processes.unreadable ?? 0;
     const own =
@@ -105,7 +113,7 @@ export class LiveHost implements HostView {
     const reasons = ['kept by io_uring, a message or a thread alone'];
     if (unreadable > 0) reasons.unshift(`of one of ${unreadable} processes that may not be looked into`);
     if (this.#hidesProcesses) reasons.unshift('of a process that /proc hides (hidepid)');
-    if (!this.#seesAllProcesses) reasons.unshift('of a process in another PID namespace');
+    if (this.#seesAllProcesses !== true) reasons.unshift('of a process in another PID namespace');
     return `${own}, or ${reasons.join(', or ')}`;
   }
 

@@ -125,11 +125,13 @@ export class SharedBounds {
 
 export class NetworkNamespace implements NamespaceView {
   readonly inode: number | null;
+  whyUnreadable: string | null = null;
   entrance: NamespaceEntrance;
   readonly #root: string;
   readonly #now: () => number;
   /** The namespace of this process. */
   readonly #isOwn: boolean;
+  readonly #ownDirectory: string;
   readonly #addresses: Refresher<AddressSet>;
   readonly #tables: Refresher<SocketTable | Unreadable>;
   readonly #conntracks: Refresher<ConntrackTable | Unreadable>;
@@ -161,6 +163,8 @@ export class NetworkNamespace implements NamespaceView {
     this.#root = root;
     this.#now = now;
     this.#isOwn = isOwn;
+    // Without /proc/net, a link, where proc is mounted with subset=pid.
+    this.#ownDirectory = existsSync(`${root}/self/net/udp`) ? `${root}/self/net` : `${root}/net`;
     this.inode = entrance.inode;
     this.entrance = entrance;
     this.#addresses = new Refresher(
@@ -391,6 +395,7 @@ export class NetworkNamespace implements NamespaceView {
 
   async #readTable(): Promise<SocketTable | Unreadable> {
     const startedAt = this.#now();
+    this.whyUnreadable = null;
     const [v4, v6] = await this.#readFiles(['udp', 'udp6'], MAX_TABLE_OCTETS);
     return this.#keep(socketTableOf(v4!, v6!), startedAt);
   }
@@ -469,7 +474,7 @@ export class NetworkNamespace implements NamespaceView {
 
   /** The directory of /proc with its files; null where it must be entered. */
   #directory(): string | null {
-    if (this.#isOwn) return `${this.#root}/net`;
+    if (this.#isOwn) return this.#ownDirectory;
     const pid = this.#liveProcess();
     return pid === null ? null : `${this.#root}/${pid}/net`;
   }
@@ -490,12 +495,19 @@ export class NetworkNamespace implements NamespaceView {
     return this.#isOwn || this.#isIn(Number(directory.split('/').at(-2)));
   }
 
+  #cannotRead(name: string, error: unknown): null {
+    if (name === 'udp') this.whyUnreadable = (error as NodeJS.ErrnoException).code ?? null;
+    return null;
+  }
+
   /** Null in place of a file that cannot be read. */
   async #readFiles(names: readonly string[], limit: number): Promise<(FileHead | null)[]> {
     for (let tries = 0; tries < 3; tries++) {
       const directory = this.#directory();
       if (directory === null) return this.#readByMount(names);
-      const files = await Promise.all(names.map((name) => readHead(`${directory}/${name}`, limit).catch(() => null)));
+      const files = await Promise.all(
+        names.map((name) => readHead(`${directory}/${name}`, limit).catch((error) => this.#cannotRead(name, error))),
+      );
       if (this.#wasIn(directory)) return files;
     }
     return names.map(() => null);
@@ -511,8 +523,8 @@ export class NetworkNamespace implements NamespaceView {
         const bytes = readIfSmall(`${directory}/${name}`, limit);
         if (bytes === null) return undefined;
         files.push({ bytes, cut: false });
-      } catch {
-        files.push(null);
+      } catch (error) {
+        files.push(this.#cannotRead(name, error));
       }
     }
     return this.#wasIn(directory) ? files : undefined;
