@@ -172,7 +172,9 @@ export async function watch(options: WatchOptions): Promise<number> {
   }
   await Promise.all([output.finish(), saved.finish()]);
   if (output.error === null && output.unread > 0) {
-    say(`standard output: up to ${counted(output.unread, 'octet')} at its end, of events that count as shown, were not read`);
+    say(
+      `standard output: up to ${counted(output.unread, 'octet')} at its end, of events that count as shown, were not read`,
+    );
   }
   return hasFailed(output) || hasFailed(saved) ? 1 : status;
 }

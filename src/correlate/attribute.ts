@@ -426,12 +426,12 @@ export class HostAttribution {
     const source = kept === undefined ? this.#sourceFor(namespace, tuple, question.since) : kept.source;
     if (source instanceof Promise) return source;
     if (source === null) {
-      if (namespace === this.#host.own || question.isListedAnew) return unreadable(namespace);
+      if (namespace === this.#host.own || question.isListedAnew) return unreadableTable(namespace);
       // It may be gone, or have to be entered otherwise.
       question.isListedAnew = true;
       question.sources = [];
       question.since = this.#host.now();
-      return this.#host.lookForNamespaces() ?? unreadable(namespace);
+      return this.#host.lookForNamespaces() ?? unreadableTable(namespace);
     }
     if (kept === undefined) question.sources.push({ namespace, localPort, source });
     const eligible = eligibleSockets(source, tuple);
@@ -644,7 +644,7 @@ function reuseportNote(rivals: number): string {
   return `or one of ${rivals} others on the port, if they are a SO_REUSEPORT group`;
 }
 
-function unreadable({ whyUnreadable }: NamespaceView): Found {
+function unreadableTable({ whyUnreadable }: NamespaceView): Found {
   const why = typeof whyUnreadable === 'string' ? `: ${whyUnreadable}` : '';
   return unknown(`the socket table could not be read${why}`);
 }

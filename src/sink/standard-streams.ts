@@ -22,8 +22,12 @@ export function standardOutput(): Writable {
 
 /** Null where it is a file: then a write is one call, which does not wait for anybody. */
 export function standardError(): Writable | null {
-  // In one pipe (2>&1) a message must not come in the middle of a line.
-  error ??= isPipe(2) ? (isSame(1, 2) ? standardOutput() : process.stderr) : terminal(2);
+  if (error !== undefined) return error;
+  // Where both are the same (2>&1, a terminal), a message must not come in the middle of a line.
+  const shared = isSame(1, 2) ? standardOutput() : null;
+  if (isPipe(2)) error = shared ?? process.stderr;
+  else if (isatty(2) && shared instanceof DescriptorStream) error = new Between(shared);
+  else error = terminal(2);
   return error;
 }
 
@@ -53,10 +57,25 @@ function isSame(a: number, b: number): boolean {
   return one.dev === other.dev && one.ino === other.ino;
 }
 
+type Done = (error?: Error | null) => void;
+
+interface Piece {
+  octets: Buffer;
+  written: number;
+  done: Done;
+}
+
+const LINE_END = 0x0a;
+
 /** Writes each piece whole, or, to a file that takes no more, not at all. */
 class DescriptorStream extends Writable {
   readonly #fd: number;
   readonly #isFile: boolean;
+  /** What is being written. */
+  #piece: Piece | null = null;
+  /** What is to come before the rest of it. */
+  #between: Piece[] = [];
+  #isWaiting = false;
 
   constructor(fd: number) {
     super();
@@ -64,28 +83,89 @@ class DescriptorStream extends Writable {
     this.#isFile = fstatSync(fd).isFile();
   }
 
-  override _write(octets: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
+  override _write(octets: Buffer, _encoding: string, done: Done): void {
+    this.#piece = { octets, written: 0, done };
+    this.#writeOn();
+  }
+
+  /** Writes it where the next line begins. */
+  writeBetween(octets: Buffer, done: Done): void {
+    this.#between.push({ octets, written: 0, done });
+    this.#writeOn();
+  }
+
+  #writeOn(): void {
+    while (!this.#isWaiting) {
+      const isInLine = this.#piece !== null && !isAtLineStart(this.#piece);
+      const isBetween = this.#between.length > 0 && !isInLine;
+      const piece = isBetween ? this.#between[0]! : this.#piece;
+      if (piece === null) return;
+      const end = this.#between.length > 0 && isInLine ? endOfLine(piece) : piece.octets.length;
+      if (!this.#write(piece, end) || piece.written < piece.octets.length) continue;
+      if (isBetween) this.#between.shift();
+      else this.#piece = null;
+      piece.done();
+    }
+  }
+
+  /** False where it was not written, now or ever. */
+  #write(piece: Piece, end: number): boolean {
     const sizeBefore = this.#isFile ? fstatSync(this.#fd).size : 0;
-    let written = 0;
-    const go = (): void => {
-      try {
-        while (written < octets.length) written += writeSync(this.#fd, octets, written);
-      } catch (failure) {
-        if ((failure as NodeJS.ErrnoException).code === 'EAGAIN') {
-          setTimeout(go, TRY_AGAIN_AFTER);
-          return;
-        }
-        if (this.#isFile && written > 0) this.#cut(sizeBefore, written);
-        done(failure as Error);
-        return;
+    const { written } = piece;
+    try {
+      while (piece.written < end)
+        piece.written += writeSync(this.#fd, piece.octets, piece.written, end - piece.written);
+      return true;
+    } catch (failure) {
+      if ((failure as NodeJS.ErrnoException).code === 'EAGAIN') this.#tryAgainLater();
+      else {
+        if (this.#isFile && piece.written > written) this.#cut(sizeBefore, piece.written - written);
+        this.#fail(failure as Error);
       }
-      done();
-    };
-    go();
+      return false;
+    }
+  }
+
+  #tryAgainLater(): void {
+    this.#isWaiting = true;
+    setTimeout(() => {
+      this.#isWaiting = false;
+      this.#writeOn();
+    }, TRY_AGAIN_AFTER);
+  }
+
+  #fail(failure: Error): void {
+    const pieces = [...this.#between, ...(this.#piece === null ? [] : [this.#piece])];
+    this.#between = [];
+    this.#piece = null;
+    for (const { done } of pieces) done(failure);
   }
 
   /** Takes back what was written in part, if nobody else has written behind it. */
   #cut(sizeBefore: number, written: number): void {
     if (fstatSync(this.#fd).size === sizeBefore + written) ftruncateSync(this.#fd, sizeBefore);
+  }
+}
+
+function isAtLineStart({ octets, written }: Piece): boolean {
+  return written === 0 || octets[written - 1] === LINE_END;
+}
+
+function endOfLine({ octets, written }: Piece): number {
+  const at = octets.indexOf(LINE_END, written);
+  return at === -1 ? octets.length : at + 1;
+}
+
+/** What is written to it goes between the lines of another one. */
+class Between extends Writable {
+  readonly #stream: DescriptorStream;
+
+  constructor(stream: DescriptorStream) {
+    super();
+    this.#stream = stream;
+  }
+
+  override _write(octets: Buffer, _encoding: string, done: Done): void {
+    this.#stream.writeBetween(octets, done);
   }
 }

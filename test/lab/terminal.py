@@ -1,6 +1,7 @@
 """Runs a command in a terminal of 150 columns: terminal.py ROWS COMMAND...
 
-What the command writes there goes to standard output as it comes. Each line of standard input is typed, in hexadecimal.
+What the command writes there goes to standard output as it comes. Each line of standard input is typed, in hexadecimal; at
+"hang up" the terminal is gone.
 The exit status is the command's; 128 and the signal's number where one ended it.
 """
 
@@ -30,7 +31,13 @@ while True:
         typed += octets
         *lines, typed = typed.split(b"\n")
         for line in lines:
+            if line == b"hang up":
+                os.close(terminal)
+                terminal = None
+                break
             os.write(terminal, bytes.fromhex(line.decode()))
+    if terminal is None:
+        break
     if terminal in ready:
         try:
             octets = os.read(terminal, 65536)
@@ -39,6 +46,6 @@ while True:
             break
         os.write(1, octets)
 _, status = os.waitpid(pid, 0)
-if termios.tcgetattr(terminal) != before:
+if terminal is not None and termios.tcgetattr(terminal) != before:
     print("the modes of the terminal have changed", file=sys.stderr, flush=True)
 sys.exit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
