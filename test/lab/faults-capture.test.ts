@@ -225,7 +225,7 @@ describeLab('faults of a live capture', () => {
     const downs = messages(watch, /eth0: The interface went down; waiting for it to come back$/).length;
     expect(downs).toBeGreaterThan(0);
     expect(downs).toBeLessThanOrEqual(20);
-    expect(messages(watch, /./)).toHaveLength(1 + 2 * downs);
+    expect(messages(watch, /^udpicmp-watch: /)).toHaveLength(1 + 2 * downs);
     expect(captureProcess(watch)).toBe(pid);
     await provokeBy(udp, watch);
     await interrupt(watch);
@@ -379,16 +379,13 @@ describeLab('faults of a live capture', () => {
     await eventually(() => !isAlive(pid));
   });
 
-  test('a killed parent leaves no child that waits for it to read', async () => {
+  test('a killed parent leaves no child that still has much for it to read', async () => {
     const watch = await startWatch(lab, client, ['--json']);
     const pid = await child(watch);
     watch.signal('SIGSTOP');
     const quoted = { src: CLIENT, sport: 40_000, dst: SERVER, dport: 9999 };
-    await eventually(() => {
-      lab.inject(server, { src: SERVER, dst: CLIENT, type: 3, code: 3, quoted, count: 2000 });
-      // In write(2), whose number is the machine's, to its standard output.
-      return /^\d+ 0x1 /.test(readFileSync(`/proc/${pid}/syscall`, 'utf8'));
-    });
+    // Some MiB: more than a socket holds.
+    lab.inject(server, { src: SERVER, dst: CLIENT, type: 3, code: 3, quoted, count: 20_000 });
     await watch.stop('SIGKILL');
     await eventually(() => !isAlive(pid));
   });

@@ -156,6 +156,8 @@ describeLab('loss', () => {
     expect(unseen).toBeGreaterThan(0);
     expect(number(/([\d,]+) packets received/)).toBe(COUNT);
     expect(number(/([\d,]+) events? shown/) + number(/([\d,]+) packets? dropped/) + unseen).toBe(COUNT);
-    expect(watch.stderr).toMatch(/standard output: up to [\d,]+ octets at its end, of events that count as shown, were not read\n/);
+    expect(watch.stderr).toMatch(
+      /standard output: up to [\d,]+ octets at its end, of events that count as shown, were not read\n/,
+    );
   });
 });
