@@ -130,9 +130,10 @@ export class ErrorsBetween {
   certain = 0;
   uncertain = 0;
 
-  count(at: number): void {
+  /** @param isForHere false: it may have been for another host, or another network namespace. */
+  count(at: number, isForHere: boolean): void {
     if (at < this.first.from || at > this.last.until) return;
-    if (at <= this.first.until || at >= this.last.from) this.uncertain++;
+    if (!isForHere || at <= this.first.until || at >= this.last.from) this.uncertain++;
     else this.certain++;
   }
 }
@@ -411,9 +412,9 @@ export class EventPipeline {
       if (interfaces === null) return;
     }
     const quotesUdp = original !== null && original.ip.protocol === PROTOCOL.UDP;
-    if (direction === null && attribution !== null) this.counts.errorsAddressedHere.uncertain++;
-    else if (direction === 'in' && packet.original !== null && !(quotesUdp && this.#passesOn(original))) {
-      this.counts.errorsAddressedHere.count(at);
+    const isMaybeForHere = direction === 'in' || (direction === null && attribution !== null);
+    if (isMaybeForHere && packet.original !== null && !(quotesUdp && this.#passesOn(original))) {
+      this.counts.errorsAddressedHere.count(at, direction === 'in');
     }
     if (!quotesUdp && !allIcmp) return;
 

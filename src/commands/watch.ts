@@ -171,7 +171,7 @@ export async function watch(options: WatchOptions): Promise<number> {
     summaryRecord();
   }
   await Promise.all([output.finish(), saved.finish()]);
-  if (output.error === null && output.unread > 0) {
+  if (output.unread > 0) {
     say(
       `standard output: up to ${counted(output.unread, 'octet')} at its end, of events that count as shown, were not read`,
     );

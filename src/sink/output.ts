@@ -35,7 +35,6 @@ export class Output {
   #soon: NodeJS.Immediate | undefined;
   /** Octets that were written for good: whole pieces, as `write` got them. */
   written = 0;
-  #sent = 0;
 
   /** A file: what is left is written at the end even if the program was told to end. */
   readonly #isFile: boolean;
@@ -88,7 +87,6 @@ export class Output {
 
   #send(octets: Buffer): void {
     const { length } = octets;
-    this.#sent += length;
     this.#stream.write(octets, (error) => {
       if (error === null || error === undefined) this.written += length;
     });
@@ -96,7 +94,7 @@ export class Output {
 
   /** Octets that the reader has not taken yet, at the most. */
   get unread(): number {
-    return this.#sent - this.written;
+    return this.#error === null ? this.#stream.writableLength : 0;
   }
 
   /** Whether the reader has to catch up before more is to be written. */

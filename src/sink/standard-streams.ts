@@ -143,7 +143,11 @@ class DescriptorStream extends Writable {
 
   /** Takes back what was written in part, if nobody else has written behind it. */
   #cut(sizeBefore: number, written: number): void {
-    if (fstatSync(this.#fd).size === sizeBefore + written) ftruncateSync(this.#fd, sizeBefore);
+    try {
+      if (fstatSync(this.#fd).size === sizeBefore + written) ftruncateSync(this.#fd, sizeBefore);
+    } catch {
+      // It may only be added to (chattr +a).
+    }
   }
 }
 
