@@ -29,6 +29,7 @@ import {
 } from '../savefile/pcapng-writer.ts';
 import {
   ANY_DEVICE,
+  type CaptureLibraries,
   type CaptureOrder,
   type CaptureReport,
   type CaptureRequest,
@@ -42,8 +43,10 @@ interface CapModule extends PrivilegeCalls {
   Cap: {
     new (): CapObject;
     deviceList(): ListedInterface[];
+    prototype: CapObject;
   };
   interfaceName?: (index: number) => string | null;
+  libraryVersion?: () => string;
 }
 interface CapObject {
   open(device: string, filter: string, bufferSize: number, buffer: Buffer): string;
@@ -540,6 +543,11 @@ function loadCap(): CapModule {
   }
 }
 
+function librariesOf({ Cap, libraryVersion }: CapModule): CaptureLibraries {
+  const { version } = require('cap/package.json') as { version: string };
+  return { cap: version, isPatched: Cap.prototype.stats !== undefined, libpcap: libraryVersion?.() ?? null };
+}
+
 function firstLine(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return text.split('\n', 1)[0]!;
@@ -552,11 +560,12 @@ function main(): void {
   const request = JSON.parse(process.argv[2]!) as CaptureRequest;
   const cap = loadCap();
   if (!request.list) hurry();
+  const libraries = request.list === 'libraries' ? librariesOf(cap) : null;
   // Everything is loaded by now: the user nobody may not be able to read it.
   const kept = dropPrivileges(cap, [fileURLToPath(import.meta.url), require.resolve('cap')]);
   try {
-    if (request.list) {
-      writeAll(1, Buffer.from(JSON.stringify(cap.Cap.deviceList())));
+    if (request.list !== false) {
+      writeAll(1, Buffer.from(JSON.stringify(libraries ?? cap.Cap.deviceList())));
       return;
     }
     const capture = new Capture(cap, request);
@@ -572,7 +581,7 @@ function main(): void {
     });
   } catch (error) {
     let message = firstLine(error);
-    if (!request.list && request.device === ANY_DEVICE && /promiscuous/i.test(message)) {
+    if (request.list === false && request.device === ANY_DEVICE && /promiscuous/i.test(message)) {
       message += '; the cap that is installed is not patched: see native-notes/README.md';
     }
     report({ kind: 'failed', cause: 'open', message });

@@ -14,7 +14,7 @@ export type CaptureRequest =
       /** There was a capture before: where it cannot be opened now, wait until it can be. */
       waits: boolean;
     }
-  | { list: true };
+  | { list: true | 'libraries' };
 
 /** Capture also what passes this pcap-filter expression, in place of what was told before; null: nothing else. */
 export interface CaptureOrder {
@@ -42,6 +42,15 @@ export interface ListedInterface {
   name: string;
   description?: string;
   addresses: { addr?: string }[];
+}
+
+/** What is captured with, as `list: 'libraries'` gives it: JSON on standard output. */
+export interface CaptureLibraries {
+  /** Version of the npm package cap. */
+  cap: string;
+  isPatched: boolean;
+  /** pcap_lib_version(); null where cap is not patched, or with an earlier patch. */
+  libpcap: string | null;
 }
 
 /** libpcap's own words for these interfaces: `any` is all of them. */

@@ -9,7 +9,13 @@ import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promi
 import { fileURLToPath } from 'node:url';
 import type { CaptureInterface, InterfaceStatistics, PacketCursor } from '../savefile/packet.ts';
 import { SavefileReader } from '../savefile/reader.ts';
-import type { CaptureOrder, CaptureReport, CaptureRequest, ListedInterface } from './capture-protocol.ts';
+import type {
+  CaptureLibraries,
+  CaptureOrder,
+  CaptureReport,
+  CaptureRequest,
+  ListedInterface,
+} from './capture-protocol.ts';
 import { watchStopped, type StoppedNotice } from './stopped-process.ts';
 
 /** Live capture is not possible; `message` is one line that says why. */
@@ -265,7 +271,16 @@ export class LiveCapture {
 
 /** The interfaces that can be captured on. Throws a CaptureError. */
 export async function listInterfaces(): Promise<ListedInterface[]> {
-  const child = startProcess({ list: true });
+  return (await listed({ list: true })) as ListedInterface[];
+}
+
+/** What live capture works with. Throws a CaptureError. */
+export async function captureLibraries(): Promise<CaptureLibraries> {
+  return (await listed({ list: 'libraries' })) as CaptureLibraries;
+}
+
+async function listed(request: CaptureRequest): Promise<unknown> {
+  const child = startProcess(request);
   const exit = exitOf(child);
   let failure: CaptureError | null = null;
   const reports = readReports(child.stderr, (report) => {
@@ -277,7 +292,7 @@ export async function listInterfaces(): Promise<ListedInterface[]> {
   const why = await exit;
   if (failure !== null) throw failure;
   if (json === '') throw new CaptureError('died', `the capture process ended: ${why}`);
-  return JSON.parse(json) as ListedInterface[];
+  return JSON.parse(json);
 }
 
 /**
