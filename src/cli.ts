@@ -217,6 +217,22 @@ function commandLine(choose: (job: Job) => void): Command {
       });
     });
   program
+    .command('doctor')
+    .description(
+      'Tells whether a live watch would work on this host, tries one, and says what would be missing from its answers.',
+    )
+    .option('--json', 'one JSON object')
+    .addHelpText(
+      'after',
+      '\nExit status: 0 a live watch works, warnings or not; 1 it does not; 2 a wrong command line.',
+    )
+    .action((options: { json?: true }) => {
+      choose(async () => {
+        const { doctor } = await import('./commands/doctor.ts');
+        return doctor({ json: options.json === true });
+      });
+    });
+  program
     .command('probe')
     .description(
       'Asks UDP ports whether somebody is there, and says what the answer, the ICMP error or the silence means.',

@@ -4,7 +4,8 @@ import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promi
 import type { ProcessIdentity } from '../event.ts';
 import type { HostView, NamespaceView } from './host-view.ts';
 import { Namespaces } from './namespaces.ts';
-import { linkedInode, readIfSmall, readLink } from './proc-file.ts';
+import { readIfSmall } from './proc-file.ts';
+import { hidepidOf, seesAllProcesses } from './proc-mount.ts';
 import { ProcessTable } from './process-table.ts';
 import type { UdpSocket } from './socket-table.ts';
 import { endTools } from './tool.ts';
@@ -16,9 +17,6 @@ const ROUND_EVERY_COSTS = 100;
 
 /** Milliseconds that a watch waits for the first listing of the namespaces. */
 const START_WITHIN = 500;
-
-/** PROC_PID_INIT_INO (include/linux/proc_ns.h): in this PID namespace every process of the host is seen. */
-const FIRST_PID_NAMESPACE = 0xeffffffc;
 
 export interface LiveHostOptions {
   /** Search all network namespaces of the host; else that of this process alone. */
@@ -52,9 +50,8 @@ export class LiveHost implements HostView {
     this.namespaces = new Namespaces(`${root}/proc`, now, isPaced);
     this.processes = new ProcessTable({ root: `${root}/proc`, now });
     this.#users = new UserNames(`${root}/etc/passwd`, now);
-    this.#hidesProcesses = / - proc \S+ (?:\S*,)?hidepid=(?!0|off)/.test(readMountinfo(`${root}/proc/self/mountinfo`));
-    const pidNamespace = linkedInode('pid', readLink(`${root}/proc/self/ns/pid`));
-    this.#seesAllProcesses = pidNamespace === null ? null : pidNamespace === FIRST_PID_NAMESPACE;
+    this.#hidesProcesses = hidepidOf(readMountinfo(`${root}/proc/self/mountinfo`)) !== null;
+    this.#seesAllProcesses = seesAllProcesses(`${root}/proc`);
   }
 
   get own(): NamespaceView {

@@ -223,6 +223,11 @@ export class NetworkNamespace implements NamespaceView {
     return { addresses, conntrack, table };
   }
 
+  /** Whether programs can be run in it, as `ss` has to be. */
+  async canBeEntered(): Promise<boolean> {
+    return (await runTool(this.#enter(), ['true'])).output !== null;
+  }
+
   /** Whether it can be read without starting a program. */
   get isCheap(): boolean {
     return this.#directory() !== null;

@@ -64,7 +64,8 @@ interface Holder {
 interface Scan {
   /** By socket inode. */
   holders: Map<number, Holder>;
-  /** Processes whose descriptors may not be read. */
+  /** Processes, and those of them whose descriptors may not be read. */
+  processes: number;
   unreadable: number;
   /** The highest process number given out when it began, unless the numbers have started again from the bottom. */
   lastPid: number;
@@ -135,6 +136,11 @@ export class ProcessTable {
   /** Processes whose descriptors could not be read at the last scan; null before the first. */
   get unreadable(): number | null {
     return this.#scans.latest?.value.unreadable ?? null;
+  }
+
+  /** Processes that there were at the last scan; null before the first. */
+  get count(): number | null {
+    return this.#scans.latest?.value.processes ?? null;
   }
 
   /** Scans once, so that the first question is answered from memory. */
@@ -399,7 +405,7 @@ export class ProcessTable {
   async #scan(): Promise<Run<Scan>> {
     const wanted = this.#wanted;
     this.#wanted = new Set();
-    const scan: Scan = { holders: new Map(), unreadable: 0, lastPid: this.#lastPid() };
+    const scan: Scan = { holders: new Map(), processes: 0, unreadable: 0, lastPid: this.#lastPid() };
     this.#unlearnable.clear();
     const slices = new Slices();
     const steps = this.#steps(scan, wanted);
@@ -414,6 +420,7 @@ export class ProcessTable {
         const pid = Number(name);
         if (!Number.isInteger(pid) || pid <= 0) continue;
         yield;
+        scan.processes++;
         try {
           for (const descriptor of directoryNames(`${this.#root}/${pid}/fd`)) {
             yield;

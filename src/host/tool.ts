@@ -1,5 +1,6 @@
 /** Programs of iproute2, conntrack-tools and util-linux that tell what /proc does not. All of them optional. */
 import { execFile, type ChildProcess } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
 import { Slots } from './bounds.ts';
 
 /** Milliseconds; a program that takes longer is killed. */
@@ -39,6 +40,21 @@ export async function runTool(enter: readonly string[] | null, command: readonly
       return { output: await run([...enter, ...command]), waited };
     })
     .catch(tooMany);
+}
+
+/** Where `runTool` finds a program; null where it is not installed. */
+export function findTool(name: string): string | null {
+  const candidates = ENVIRONMENT.PATH.split(':').map((directory) => `${directory}/${name}`);
+  return candidates.find(isExecutable) ?? null;
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Ends the programs that run: one may hang, and would outlive this process. */

@@ -1,0 +1,323 @@
+/**
+ * A refused datagram on the loopback, end to end: captured on `any`, decoded and attributed as `watch` does it. The socket is
+ * one of this process, so what must come out is known.
+ */
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { hostname, networkInterfaces } from 'node:os';
+import { Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { HostAttribution } from '../correlate/attribute.ts';
+import { isMalformed } from '../decode/octets.ts';
+import type { IcmpPacket } from '../decode/packet.ts';
+import type { IcmpEvent, SocketIdentity } from '../event.ts';
+import { EventPipeline } from '../event-pipeline.ts';
+import { countersBetween, readIcmpCounters, type IcmpCounters } from '../host/counters.ts';
+import type { LiveHost } from '../host/live-host.ts';
+import { linkedInode, readLink } from '../host/proc-file.ts';
+import { endpoint } from '../host/snapshot.ts';
+import { Output } from '../sink/output.ts';
+import type { Sink } from '../sink/sink.ts';
+import { captureFilters } from '../source/capture-filter.ts';
+import { ANY_DEVICE } from '../source/capture-protocol.ts';
+import { CaptureError, LiveCapture } from '../source/live.ts';
+import type { Check, Trial } from './check.ts';
+import { BUILD_CAP } from './software.ts';
+
+const BUFFER_KIB = 4096;
+const OPEN_WITHIN_MS = 5000;
+/** An error comes within milliseconds; a look-up gives up after 3 s. */
+const EVENT_WITHIN_MS = 4000;
+/** The socket hears of it before the capture does. */
+const HEARD_WITHIN_MS = 500;
+
+const LOOPBACK = { 4: '127.0.0.1', 6: '::1' } as const;
+/** Port unreachable is of this type. */
+const UNREACHABLE = { 4: 3, 6: 1 } as const;
+
+/** What comes out of the pipeline, for whoever waits for it, by the port of the socket. */
+class Ear implements Sink {
+  readonly printsCount = false;
+  readonly captured = new Set<number>();
+  readonly #events = new Map<number, (event: IcmpEvent) => void>();
+
+  describe(_bytes: Uint8Array, { original }: IcmpPacket): '' {
+    if (original !== null && !isMalformed(original) && original.ports !== null)
+      this.captured.add(original.ports.source);
+    return '';
+  }
+
+  format(event: IcmpEvent): '' {
+    const sport = event.flow?.sport;
+    if (typeof sport === 'number') this.#events.get(sport)?.(event);
+    return '';
+  }
+
+  record(): '' {
+    return '';
+  }
+
+  /** Resolves with the first event about a datagram from that port. */
+  event(sport: number): Promise<IcmpEvent> {
+    return new Promise((resolve) => this.#events.set(sport, resolve));
+  }
+}
+
+/** Says whether `any` can be captured on, and what becomes of a refused datagram in each version of IP. */
+export async function* checkLive(host: LiveHost): AsyncGenerator<Check> {
+  const ear = new Ear();
+  const stopped = new AbortController();
+  const attribution = new HostAttribution(host);
+  const pipeline = new EventPipeline({
+    sink: ear,
+    output: new Output(new Writable({ write: (_chunk, _encoding, done) => done() }), () => {}),
+    attribution,
+    whyUnknown: '',
+    host: hostname(),
+    isLive: true,
+    usesComments: false,
+    onNotBelieved: () => {},
+    onUnsupported: () => {},
+    incidents: null,
+    writer: null,
+    selection: { hosts: [], ports: [], pids: [], comms: [], errnos: [] },
+    allIcmp: false,
+    once: true,
+    lineBuffered: false,
+    maxEvents: Infinity,
+    onMaxEvents: () => {},
+  });
+  await attribution.start();
+  const { opened, ended } = capture(pipeline, stopped);
+  try {
+    const check = await Promise.race([opened, delay(OPEN_WITHIN_MS, null, { ref: false })]);
+    yield check ?? notOpened(`it took longer than ${OPEN_WITHIN_MS / 1000} s to open`);
+    const lo = checkLoopback();
+    yield lo;
+    for (const version of [4, 6] as const) {
+      const name = `refused on IPv${version} loopback`;
+      if (version === 6 && lo.status === 'ok' && !isAddress(LOOPBACK[6])) {
+        yield { name, status: 'ok', found: 'not tried: lo has no IPv6 address' };
+      } else if (check?.status === 'ok') {
+        yield { name, ...(await tryRefused(version, ear)) };
+      } else {
+        const costs = 'that the parts of a live watch work together is not shown';
+        yield { name, status: 'unknown', found: 'not tried: nothing is captured', costs };
+      }
+    }
+  } finally {
+    stopped.abort();
+    await ended;
+    attribution.close();
+  }
+}
+
+function capture(
+  pipeline: EventPipeline,
+  stopped: AbortController,
+): { opened: Promise<Check>; ended: Promise<unknown> } {
+  let ended: Promise<unknown> = Promise.resolve();
+  const opened = new Promise<Check>((resolve) => {
+    const live = new LiveCapture(
+      {
+        device: ANY_DEVICE,
+        filters: captureFilters(ANY_DEVICE, false, ''),
+        bufferKib: BUFFER_KIB,
+        signal: stopped.signal,
+      },
+      {
+        beforeChunk: () => pipeline.beginChunk(),
+        packet: (cursor) => pipeline.packet(cursor),
+        tick: (time) => pipeline.tick(time),
+        afterChunk: () => {
+          pipeline.endChunk();
+          return Promise.resolve();
+        },
+        notice: (notice) => {
+          if (notice.kind !== 'opened') return;
+          const linkType = notice.linkType.replace(/^LINKTYPE_/, '');
+          const found = `opened, link-type ${linkType}, snapshot length ${notice.snaplen} bytes`;
+          resolve({ name: `capture on ${ANY_DEVICE}`, status: 'ok', found });
+        },
+      },
+    );
+    ended = live.run().catch((error: unknown) => {
+      if (!(error instanceof CaptureError)) throw error;
+      resolve(notOpened(error.message));
+    });
+  });
+  return { opened, ended };
+}
+
+function notOpened(why: string): Check {
+  return {
+    name: `capture on ${ANY_DEVICE}`,
+    status: 'failed',
+    found: why,
+    costs: 'no live watch',
+    remedy: /permi(ssion|tted)/i.test(why) ? 'see CAP_NET_RAW' : `see cap; ${BUILD_CAP}`,
+  };
+}
+
+function checkLoopback(): Check {
+  const name = 'lo';
+  if (isAddress(LOOPBACK[4])) return { name, status: 'ok', found: 'up' };
+  return {
+    name,
+    status: 'warning',
+    found: 'down, or without 127.0.0.1',
+    costs:
+      'errors that this host raises itself (no answer to ARP) come in on lo: they are neither captured nor heard of',
+    remedy: 'ip link set lo up',
+  };
+}
+
+function isAddress(address: string): boolean {
+  return Object.values(networkInterfaces()).some((list) => list?.some((own) => own.address === address) === true);
+}
+
+async function tryRefused(version: 4 | 6, ear: Ear): Promise<Omit<Check, 'name'>> {
+  const address = LOOPBACK[version];
+  const socket = createSocket(version === 4 ? 'udp4' : 'udp6');
+  try {
+    const port = await closedPort(version);
+    const heard = new Promise<string>((resolve) => {
+      socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    });
+    const before = await readIcmpCounters('/proc/self/net');
+    socket.bind(0, address);
+    await listening(socket);
+    socket.connect(port, address);
+    await once(socket, 'connect');
+    const local = socket.address().port;
+    const event = ear.event(local);
+    const sentAt = performance.now();
+    const notSent = await new Promise<Error | null>((resolve) => socket.send('udpicmp-watch', resolve));
+    if (notSent !== null) throw notSent;
+    const timeout = new AbortController();
+    const found = await Promise.race([event, delay(EVENT_WITHIN_MS, null, timeout)]);
+    const latencyMs = found === null ? null : performance.now() - sentAt;
+    const errno = await Promise.race([heard, delay(HEARD_WITHIN_MS, null, timeout)]);
+    timeout.abort();
+    const trial: Trial = {
+      version,
+      local: endpoint(address, local),
+      remote: endpoint(address, port),
+      latencyMs: latencyMs === null ? null : Math.round(latencyMs * 10) / 10,
+      isNamed: found !== null && isThisProcess(found.sockets ?? []),
+      heard: errno,
+    };
+    const stage =
+      found === null
+        ? missing(trial, ear.captured.has(local), before, await readIcmpCounters('/proc/self/net'))
+        : judge(trial, found);
+    return { ...stage, trial };
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    return {
+      status: 'failed',
+      found: `not sent: ${message}`,
+      costs: 'that the parts of a live watch work together is not shown',
+      remedy: code === 'EPERM' ? 'see firewall' : 'see lo',
+    };
+  } finally {
+    socket.close();
+  }
+}
+
+/** A port that nobody has, a moment ago. */
+async function closedPort(version: 4 | 6): Promise<number> {
+  const socket = createSocket(version === 4 ? 'udp4' : 'udp6');
+  try {
+    socket.bind(0, LOOPBACK[version]);
+    await listening(socket);
+    return socket.address().port;
+  } finally {
+    socket.close();
+  }
+}
+
+async function listening(socket: Socket): Promise<void> {
+  await once(socket, 'listening');
+}
+
+/** The process that /proc says this is, by a descriptor that it has now. */
+function isThisProcess(sockets: readonly SocketIdentity[]): boolean {
+  const pid = Number(readLink('/proc/self'));
+  return sockets.some(({ inode, processes }) =>
+    processes.some(
+      (process) => process.pid === pid && linkedInode('socket', readLink(`/proc/self/fd/${process.fd}`)) === inode,
+    ),
+  );
+}
+
+/** What is wrong with an event that came, if anything is. */
+function judge({ latencyMs, isNamed, heard }: Trial, event: IcmpEvent): Omit<Check, 'name'> {
+  const after = `${latencyMs!.toFixed(1)} ms after it was sent`;
+  const { errno, outcome, sockets = [], note } = event;
+  if (!isNamed) {
+    const others = sockets.flatMap(({ processes }) => processes.map(({ comm, pid }) => `${comm ?? '?'}[${pid}]`));
+    return {
+      status: 'failed',
+      found:
+        `captured ${after}, but not attributed to this process: ` +
+        `${others.length > 0 ? others.join(', ') : `outcome ${outcome}`}${note === undefined ? '' : `; ${note}`}`,
+      costs: 'a live watch does not name processes here',
+      remedy: 'see the warnings above',
+    };
+  }
+  const { processes } = sockets[0]!;
+  const [{ comm, pid, fd }] = processes as [(typeof processes)[0]];
+  const found = `${errno} → ${comm}[${pid}] fd ${fd}, ${event.match}, ${after}`;
+  if (errno !== 'ECONNREFUSED' || outcome !== 'reported') {
+    return {
+      status: 'failed',
+      found: `${found}; expected ECONNREFUSED, reported, and it is ${errno}, ${outcome}`,
+      costs: 'a live watch says something else than what happens',
+      remedy: 'report it with this output',
+    };
+  }
+  if (heard === errno) return { status: 'ok', found: `${found}; the socket heard ${heard}` };
+  return {
+    status: 'warning',
+    found: `${found}; but the socket heard ${heard ?? 'nothing'}`,
+    costs:
+      'something drops ICMP errors after they are captured: processes do not hear of them, whatever the second line says',
+    remedy: 'see firewall',
+  };
+}
+
+/** Which stage no event came from. */
+function missing(
+  { version, heard }: Trial,
+  isCaptured: boolean,
+  before: IcmpCounters,
+  after: IcmpCounters,
+): Omit<Check, 'name'> {
+  const socketText = `the socket heard ${heard ?? 'nothing'}`;
+  if (isCaptured) {
+    return {
+      status: 'failed',
+      found: `captured, but not attributed within ${EVENT_WITHIN_MS / 1000} s; ${socketText}`,
+      costs: 'a live watch does not name processes here in time',
+      remedy: 'see the warnings above',
+    };
+  }
+  const counted = countersBetween(before, after)[`v${version}`];
+  const sent = counted?.sent.byType.get(UNREACHABLE[version]);
+  const received = counted?.received.byType.get(UNREACHABLE[version]);
+  const counts =
+    sent === undefined || received === undefined
+      ? 'the kernel’s counters cannot be read'
+      : `the kernel counted ${sent} of its type sent meanwhile, and ${received} received`;
+  const isLostBefore = received === 0;
+  return {
+    status: 'failed',
+    found: `no error was captured within ${EVENT_WITHIN_MS / 1000} s; ${counts}; ${socketText}`,
+    costs: isLostBefore
+      ? 'that a live watch works is not shown: there was no error to be captured'
+      : 'a live watch does not see errors here',
+    remedy: isLostBefore ? 'see firewall' : 'report it with this output',
+  };
+}
