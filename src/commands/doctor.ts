@@ -59,12 +59,12 @@ async function* allChecks(): AsyncGenerator<Check> {
   const host = new LiveHost({ allNamespaces: true });
   try {
     yield* await checkProcesses(host, capabilities);
-    yield await checkNamespaces(host);
-    const { own } = host.namespaces;
-    yield await checkSs(own, host.now);
-    yield checkNsenter();
+    const nsenter = await checkNsenter();
+    yield nsenter;
+    yield await checkNamespaces(host, nsenter);
+    yield await checkSs(host.namespaces.own, host.now);
     const firewall = await readFirewall(capabilities.has('CAP_NET_ADMIN'));
-    yield await checkConntrack(own, natRulesIn(firewall));
+    yield await checkConntrack(natRulesIn(firewall));
     yield* checkFirewall(firewall);
     yield* checkIcmpLimits();
     yield* checkLive(host);

@@ -62,7 +62,7 @@ export function checkCapabilities(capabilities: Capabilities, needsConntrackTool
     check(
       capabilities,
       'CAP_SYS_PTRACE',
-      'which process has a socket, and the network namespaces of processes, are seen of your own processes alone',
+      'of processes of other users, or with more capabilities, neither the sockets nor the network namespace are seen',
     ),
     check(capabilities, 'CAP_DAC_READ_SEARCH', 'the descriptors of other users’ processes cannot be listed'),
     check(

@@ -53,24 +53,20 @@ export async function readFirewall(isAllowed: boolean): Promise<Firewall> {
     firewall.failed.push('the rules cannot be read without CAP_NET_ADMIN');
     return firewall;
   }
-  const managed = new Map<string, Set<string>>();
+  const listedChains = new Map<string, Set<string>>();
   for (const version of [4, 6] as const) {
     const prefix = version === 4 ? 'ip' : 'ip6';
     for (const program of savePrograms(prefix)) {
-      const text = await saved(firewall, program);
-      if (text === null) continue;
-      firewall.rulesets.push(parseIptables(version, text));
-      if (text.includes('(nf_tables)')) managed.set(prefix, chainNames(text));
+      await ask(firewall, [program], (text) => {
+        if (text.includes('(nf_tables)')) listedChains.set(prefix, chainNames(text));
+        return parseIptables(version, text);
+      });
     }
   }
-  const json = await saved(firewall, 'nft', ['-j', 'list', 'ruleset']);
-  if (json !== null) {
-    const { output } = await runTool([], ['nft', '-a', 'list', 'ruleset']);
-    const isManaged = (family: string, chain: string): boolean => managed.get(family)?.has(chain) === true;
-    const ruleset = parseNft(json, output ?? '', isManaged);
-    if (ruleset === null) firewall.failed.push('the output of nft -j list ruleset is not understood');
-    else firewall.rulesets.push(ruleset);
-  }
+  const { output: text } = await runTool([], ['nft', '-a', 'list', 'ruleset']);
+  await ask(firewall, ['nft', '-j', 'list', 'ruleset'], (json) =>
+    parseNft(json, text ?? '', (family, chain) => listedChains.get(family)?.has(chain) === true),
+  );
   return firewall;
 }
 
@@ -87,26 +83,31 @@ function savePrograms(prefix: 'ip' | 'ip6'): string[] {
   return programs.size === 0 ? [names[0]!] : [...programs.values()];
 }
 
-/** The output of a program; null where there is none, and then it is said. */
-async function saved(
-  { read, failed, missing }: Firewall,
-  program: string,
-  args: readonly string[] = [],
-): Promise<string | null> {
+/** Runs a program, and notes what it told, or why it told nothing. */
+async function ask(
+  { rulesets, read, failed, missing }: Firewall,
+  command: readonly [string, ...string[]],
+  parse: (output: string) => Ruleset | null,
+): Promise<void> {
+  const [program] = command;
   if (findTool(program) === null) {
     missing.push(`${program} is not installed`);
-    return null;
+    return;
   }
-  const { output } = await runTool([], [program, ...args]);
-  if (output === null) failed.push(`${[program, ...args].join(' ')} failed, or took longer than 2 s`);
-  else read.push(program);
-  return output;
+  const { output } = await runTool([], command);
+  const ruleset = output === null ? null : parse(output);
+  if (ruleset === null) {
+    failed.push(`${command.join(' ')} ${output === null ? 'failed, or took longer than 2 s' : 'is not understood'}`);
+    return;
+  }
+  read.push(program);
+  rulesets.push(ruleset);
 }
 
 /** Null: not known. */
-export function natRulesIn({ rulesets, read }: Firewall): number | null {
-  if (read.length === 0) return null;
-  return rulesets.reduce((sum, { natRules }) => sum + natRules, 0);
+export function natRulesIn({ rulesets, read, failed }: Firewall): number | null {
+  const known = rulesets.reduce((sum, { natRules }) => sum + natRules, 0);
+  return known === 0 && (read.length === 0 || failed.length > 0) ? null : known;
 }
 
 export function checkFirewall(firewall: Firewall): Check[] {

@@ -1,16 +1,19 @@
 /** What of this host can be seen: processes, network namespaces, NAT. */
 import { accessSync, constants, existsSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { LiveHost } from '../host/live-host.ts';
 import type { NetworkNamespace } from '../host/network-namespace.ts';
 import { readLink, readShort, readText } from '../host/proc-file.ts';
 import { hidepidOf, seesAllProcesses } from '../host/proc-mount.ts';
-import { findTool } from '../host/tool.ts';
+import { findTool, runTool } from '../host/tool.ts';
 import { counted, grouped } from '../sink/numbers.ts';
 import type { Capabilities } from './capabilities.ts';
 import type { Check } from './check.ts';
 
 /** Namespaces that are tried to be entered: each takes a program some milliseconds. */
 const MAX_ENTERED = 64;
+/** A listing may have to start a program for each. */
+const LISTED_WITHIN_MS = 10_000;
 /** Namespaces that are named. */
 const MAX_NAMED = 10;
 
@@ -87,7 +90,7 @@ function checkDescriptors(count: number, unreadable: number, canTrace: boolean):
     const costs = 'no process is named';
     return { name, status: 'warning', found: '/proc shows none', costs, remedy: 'mount -t proc proc /proc' };
   }
-  const found = `${grouped(count - unreadable)} of ${counted(count, 'process', 'processes')} can be looked into`;
+  const found = `${grouped(count - unreadable)} of ${counted(count, 'process', 'processes')} in /proc can be looked into`;
   if (unreadable === 0) return { name, status: 'ok', found };
   return {
     name,
@@ -101,14 +104,26 @@ function checkDescriptors(count: number, unreadable: number, canTrace: boolean):
 }
 
 /** How many there are, and which of them cannot be read or entered. */
-export async function checkNamespaces({ namespaces }: LiveHost): Promise<Check> {
+export async function checkNamespaces({ namespaces }: LiveHost, nsenter: Check): Promise<Check> {
   const name = 'network namespaces';
-  await namespaces.warm();
+  if (
+    (await Promise.race([namespaces.warm().then(() => true), delay(LISTED_WITHIN_MS, false, { ref: false })])) === false
+  ) {
+    return {
+      name,
+      status: 'warning',
+      found: `they could not be listed within ${LISTED_WITHIN_MS / 1000} s`,
+      costs: 'errors about sockets in others than this one are `unknown` at first, or late',
+      remedy: 'see nsenter, or --netns self',
+    };
+  }
   const [, ...others] = namespaces.all;
   const { unreadable } = namespaces;
-  const tried = others.slice(0, MAX_ENTERED);
-  const canBeEntered = await Promise.all(tried.map((namespace) => namespace.canBeEntered()));
-  const closed = tried.filter((_, index) => !canBeEntered[index]);
+  // Where nsenter fails at this one, it need not be waited for at each of the others.
+  const isTried = nsenter.status === 'ok';
+  const tried = others.slice(0, isTried ? MAX_ENTERED : undefined);
+  const canBeEntered = isTried ? await Promise.all(tried.map((namespace) => namespace.canBeEntered())) : [];
+  const closed = tried.filter((_, index) => canBeEntered[index] !== true);
   const untried = others.length - tried.length;
   const found = `this one and ${counted(others.length, 'other')} seen${untried > 0 ? `, of which ${MAX_ENTERED} were tried` : ''}`;
   if (closed.length === 0 && unreadable === 0) return { name, status: 'ok', found };
@@ -132,17 +147,15 @@ function nameOf({ inode, entrance }: NetworkNamespace): string {
 }
 
 /** Whether NAT can be undone. @param natRules of this namespace; null: not known. */
-export async function checkConntrack(own: NetworkNamespace, natRules: number | null): Promise<Check> {
+export async function checkConntrack(natRules: number | null): Promise<Check> {
   const name = 'conntrack';
   if (!existsSync('/proc/sys/net/netfilter/nf_conntrack_max')) {
     return { name, status: 'ok', found: 'not in the kernel, or not loaded: netfilter does no NAT' };
   }
   const tool = findTool(name);
-  const { conntrack } = await own.readAll();
-  if (conntrack !== null) {
-    const source = hasConntrackFile() ? '/proc/net/nf_conntrack' : `the program ${tool}`;
-    return { name, status: 'ok', found: `${source}, ${counted([...conntrack.entries()].length, 'UDP flow')}` };
-  }
+  if (hasConntrackFile()) return { name, status: 'ok', found: '/proc/net/nf_conntrack can be read' };
+  const { output } = tool === null ? { output: null } : await runTool([], [name, '-L', '-p', 'udp']);
+  if (output !== null) return { name, status: 'ok', found: `${tool} tells what is in it` };
   const found = `neither /proc/net/nf_conntrack nor the program conntrack can tell${tool === null ? ', which is not installed' : ''}`;
   if (natRules === 0) {
     return {

@@ -74,7 +74,8 @@ function checkInterval(version: 4 | 6, limit: string | null, mask: string | null
   const limited = types === null ? `types unknown (ratemask ${mask})` : typesText(version, types);
   if (milliseconds === 0) return { name, status: 'ok', found: '0: no limit for each destination' };
   const found = `${limit} ms${version === 6 ? ' (less by routes wider than /128)' : ''} between two errors to one destination, after the first ${BURST}; the loopback is exempt; limited: ${limited}`;
-  if (milliseconds <= DEFAULT_INTERVAL_MS) return { name, status: 'ok', found, note: LOWER_BOUND };
+  if (milliseconds <= DEFAULT_INTERVAL_MS)
+    return { name, status: 'ok', found, ...(version === 4 && { note: LOWER_BOUND }) };
   return {
     name,
     status: 'warning',

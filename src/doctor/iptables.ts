@@ -42,8 +42,8 @@ export function chainNames(text: string): Set<string> {
   return names;
 }
 
-/** No text makes it throw; a line that is not understood is passed over. */
-export function parseIptables(version: 4 | 6, text: string): Ruleset {
+/** Null where the text is not what those programs write; no text makes it throw. */
+export function parseIptables(version: 4 | 6, text: string): Ruleset | null {
   const tables: Table[] = [];
   let natRules = 0;
   for (const line of text.split('\n')) {
@@ -58,6 +58,8 @@ export function parseIptables(version: 4 | 6, text: string): Ruleset {
       const { chain, rule, target } = parseRule(version, table.name, line);
       table.chains.get(chain)?.push(rule);
       if (table.name === 'nat' && NAT_TARGETS.has(target)) natRules++;
+    } else if (line !== '' && line !== 'COMMIT' && !line.startsWith('#')) {
+      return null;
     }
   }
   return { baseChains: tables.flatMap((table) => baseChains(version, table)), natRules };

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { NetworkNamespace } from '../host/network-namespace.ts';
 import { settled } from '../host/host-view.ts';
-import { findTool } from '../host/tool.ts';
+import { findTool, runTool } from '../host/tool.ts';
 import { CaptureError, captureLibraries } from '../source/live.ts';
 import type { Check } from './check.ts';
 
@@ -111,15 +111,17 @@ async function ownRecverr(own: NetworkNamespace, now: () => number): Promise<boo
   }
 }
 
-export function checkNsenter(): Check {
+/** Whether network namespaces can be entered: this one, for a start. */
+export async function checkNsenter(): Promise<Check> {
   const name = 'nsenter';
   const path = findTool(name);
-  if (path !== null) return { name, status: 'ok', found: path };
+  const { output } = await runTool([], [name, '--net=/proc/self/ns/net', '--', 'true']);
+  if (output === '') return { name, status: 'ok', found: `${path}, enters this network namespace` };
   return {
     name,
     status: 'warning',
-    found: 'not installed',
+    found: path === null ? 'not installed' : `${path} is there, but does not enter this network namespace within 2 s`,
     costs: 'sockets in network namespaces without a process, and socket options in others than this one, are not seen',
-    remedy: 'apt-get install util-linux',
+    remedy: path === null ? 'apt-get install util-linux' : 'see CAP_SYS_ADMIN',
   };
 }
