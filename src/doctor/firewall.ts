@@ -97,7 +97,10 @@ async function ask(
   const { output } = await runTool([], command);
   const ruleset = output === null ? null : parse(output);
   if (ruleset === null) {
-    failed.push(`${command.join(' ')} ${output === null ? 'failed, or took longer than 2 s' : 'is not understood'}`);
+    const line = command.join(' ');
+    failed.push(
+      output === null ? `${line} failed, or took longer than 2 s` : `the output of ${line} is not understood`,
+    );
     return;
   }
   read.push(program);

@@ -188,41 +188,40 @@ function mapped(text: string, conditions: readonly Condition[], map: unknown): R
 
 function matchOf(match: unknown): Condition[] {
   const { op, left, right } = isObject(match) ? match : {};
-  const values = valuesOf(right);
-  if (values === null || !isObject(left) || (op !== '==' && op !== 'in' && op !== '!=')) return [MAYBE];
   const isInverted = op === '!=';
-  const { meta, payload, ct } = left;
+  const values = op === '==' || op === 'in' || isInverted ? valuesOf(right) : null;
+  const { meta, payload, ct } = isObject(left) ? left : {};
+  if (isObject(payload)) return payloadConditions(payload, values, isInverted);
+  if (values === null) return [MAYBE];
   if (isObject(ct) && ct['key'] === 'state') {
     return [stateIn(new Set(values.map((value) => String(value).toUpperCase())), isInverted)];
   }
-  if (isObject(meta) && meta['key'] === 'l4proto') return [protocolCondition(values, isInverted)];
-  if (isObject(meta) && meta['key'] === 'nfproto') {
-    return [oneOf(new Set(values.map(String)), isInverted, ({ version }) => `ipv${version}`)];
+  if (!isObject(meta)) return [MAYBE];
+  switch (meta['key']) {
+    case 'l4proto':
+      return [protocolCondition(values, isInverted)];
+    case 'nfproto':
+      return [oneOf(new Set(values.map(String)), isInverted, ({ version }) => `ipv${version}`)];
+    default:
+      return [MAYBE];
   }
-  return isObject(payload) ? payloadConditions(payload, values, isInverted) : [MAYBE];
 }
 
-/** A field of a header says too that there is such a header. */
-function payloadConditions({ protocol, field }: Json, values: unknown[], isInverted: boolean): Condition[] {
-  switch (`${String(protocol)} ${String(field)}`) {
-    case 'ip protocol':
-      return [ofVersion(4), protocolCondition(values, isInverted)];
-    case 'ip6 nexthdr':
-      return [ofVersion(6), protocolCondition(values, isInverted)];
-    case 'icmp type':
-      return [icmpOf(4), typeCondition(4, values, isInverted)];
-    case 'icmpv6 type':
-      return [icmpOf(6), typeCondition(6, values, isInverted)];
-  }
+/** A field of a header says too that there is such a header, also where the values are not known. */
+function payloadConditions({ protocol, field }: Json, values: unknown[] | null, isInverted: boolean): Condition[] {
+  const versionOf = { ip: 4, ip6: 6, icmp: 4, icmpv6: 6 } as const;
   switch (protocol) {
-    case 'icmp':
-      return [icmpOf(4), MAYBE];
-    case 'icmpv6':
-      return [icmpOf(6), MAYBE];
     case 'ip':
-      return [ofVersion(4), MAYBE];
-    case 'ip6':
-      return [ofVersion(6), MAYBE];
+    case 'ip6': {
+      const isProtocol = values !== null && (field === 'protocol' || field === 'nexthdr');
+      return [ofVersion(versionOf[protocol]), isProtocol ? protocolCondition(values, isInverted) : MAYBE];
+    }
+    case 'icmp':
+    case 'icmpv6': {
+      const version = versionOf[protocol];
+      const isType = values !== null && field === 'type';
+      return [{ ...ofVersion(version), namesIcmp: true }, isType ? typeCondition(version, values, isInverted) : MAYBE];
+    }
     case 'udp':
     case 'tcp':
       return [{ matches: () => 'no' }];
@@ -233,10 +232,6 @@ function payloadConditions({ protocol, field }: Json, values: unknown[], isInver
 
 function ofVersion(version: 4 | 6): Condition {
   return oneOf(new Set([version]), false, (error) => error.version);
-}
-
-function icmpOf(version: 4 | 6): Condition {
-  return { ...ofVersion(version), namesIcmp: true };
 }
 
 function protocolCondition(values: readonly unknown[], isInverted: boolean): Condition {

@@ -44,8 +44,8 @@ export async function runTool(enter: readonly string[] | null, command: readonly
 
 /** Where `runTool` finds a program; null where it is not installed. */
 export function findTool(name: string): string | null {
-  const candidates = ENVIRONMENT.PATH.split(':').map((directory) => `${directory}/${name}`);
-  return candidates.find(isExecutable) ?? null;
+  const directories = ENVIRONMENT.PATH.split(':').filter((directory) => directory !== '');
+  return directories.map((directory) => `${directory}/${name}`).find(isExecutable) ?? null;
 }
 
 function isExecutable(path: string): boolean {
