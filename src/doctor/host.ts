@@ -106,9 +106,7 @@ function checkDescriptors(count: number, unreadable: number, canTrace: boolean):
 /** How many there are, and which of them cannot be read or entered. */
 export async function checkNamespaces({ namespaces }: LiveHost, nsenter: Check): Promise<Check> {
   const name = 'network namespaces';
-  if (
-    (await Promise.race([namespaces.warm().then(() => true), delay(LISTED_WITHIN_MS, false, { ref: false })])) === false
-  ) {
+  if (!(await Promise.race([namespaces.warm().then(() => true), delay(LISTED_WITHIN_MS, false, { ref: false })]))) {
     return {
       name,
       status: 'warning',

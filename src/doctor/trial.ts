@@ -99,7 +99,8 @@ export async function* checkLive(host: LiveHost): AsyncGenerator<Check> {
       if (version === 6 && lo.status === 'ok' && !isAddress(LOOPBACK[6])) {
         yield { name, status: 'ok', found: 'not tried: lo has no IPv6 address' };
       } else if (check?.status === 'ok') {
-        yield { name, ...(await tryRefused(version, ear)) };
+        const tried = await tryRefused(version, ear);
+        yield { name, ...tried, ...(tried.status === 'failed' && lo.status !== 'ok' && { remedy: 'see lo' }) };
       } else {
         const costs = 'that the parts of a live watch work together is not shown';
         yield { name, status: 'unknown', found: 'not tried: nothing is captured', costs };
@@ -219,7 +220,7 @@ async function tryRefused(version: 4 | 6, ear: Ear): Promise<Omit<Check, 'name'>
       status: 'failed',
       found: `not sent: ${message}`,
       costs: 'that the parts of a live watch work together is not shown',
-      remedy: code === 'EPERM' ? 'see firewall' : 'see lo',
+      remedy: 'see firewall',
     };
   } finally {
     socket.close();
