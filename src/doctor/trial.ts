@@ -10,7 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { HostAttribution } from '../correlate/attribute.ts';
 import { isMalformed } from '../decode/octets.ts';
 import type { IcmpPacket } from '../decode/packet.ts';
-import type { IcmpEvent, SocketIdentity } from '../event.ts';
+import type { IcmpEvent, ProcessIdentity, SocketIdentity } from '../event.ts';
 import { EventPipeline } from '../event-pipeline.ts';
 import { countersBetween, readIcmpCounters, type IcmpCounters } from '../host/counters.ts';
 import type { LiveHost } from '../host/live-host.ts';
@@ -35,21 +35,26 @@ const LOOPBACK = { 4: '127.0.0.1', 6: '::1' } as const;
 /** Port unreachable is of this type. */
 const UNREACHABLE = { 4: 3, 6: 1 } as const;
 
-/** What comes out of the pipeline, for whoever waits for it, by the port of the socket. */
+/** What comes out of the pipeline, for whoever waits for it, by the tuple of the datagram. */
 class Ear implements Sink {
   readonly printsCount = false;
-  readonly captured = new Set<number>();
-  readonly #events = new Map<number, (event: IcmpEvent) => void>();
+  readonly captured = new Set<string>();
+  readonly #events = new Map<string, (event: IcmpEvent) => void>();
 
   describe(_bytes: Uint8Array, { original }: IcmpPacket): '' {
-    if (original !== null && !isMalformed(original) && original.ports !== null)
-      this.captured.add(original.ports.source);
+    if (original !== null && !isMalformed(original) && original.ports !== null) {
+      const { ip, ports } = original;
+      const tuple = tupleText(ip.src, ports.source, ip.dst, ports.destination);
+      if (this.#events.has(tuple)) this.captured.add(tuple);
+    }
     return '';
   }
 
   format(event: IcmpEvent): '' {
-    const sport = event.flow?.sport;
-    if (typeof sport === 'number') this.#events.get(sport)?.(event);
+    const { src, sport, dst, dport } = event.flow!;
+    if (typeof sport === 'number' && typeof dport === 'number') {
+      this.#events.get(tupleText(src, sport, dst, dport))?.(event);
+    }
     return '';
   }
 
@@ -57,10 +62,14 @@ class Ear implements Sink {
     return '';
   }
 
-  /** Resolves with the first event about a datagram from that port. */
-  event(sport: number): Promise<IcmpEvent> {
-    return new Promise((resolve) => this.#events.set(sport, resolve));
+  /** Resolves with the first event about that datagram. */
+  event(tuple: string): Promise<IcmpEvent> {
+    return new Promise((resolve) => this.#events.set(tuple, resolve));
   }
+}
+
+function tupleText(src: string, sport: number, dst: string, dport: number): string {
+  return `${endpoint(src, sport)} > ${endpoint(dst, dport)}`;
 }
 
 /** Says whether `any` can be captured on, and what becomes of a refused datagram in each version of IP. */
@@ -191,7 +200,8 @@ async function tryRefused(version: 4 | 6, ear: Ear): Promise<Omit<Check, 'name'>
     socket.connect(port, address);
     await once(socket, 'connect');
     const local = socket.address().port;
-    const event = ear.event(local);
+    const tuple = tupleText(address, local, address, port);
+    const event = ear.event(tuple);
     const sentAt = performance.now();
     const notSent = await new Promise<Error | null>((resolve) => socket.send('udpicmp-watch', resolve));
     if (notSent !== null) throw notSent;
@@ -205,12 +215,12 @@ async function tryRefused(version: 4 | 6, ear: Ear): Promise<Omit<Check, 'name'>
       local: endpoint(address, local),
       remote: endpoint(address, port),
       latencyMs: latencyMs === null ? null : Math.round(latencyMs * 10) / 10,
-      isNamed: found !== null && isThisProcess(found.sockets ?? []),
+      isNamed: found !== null && ownDescriptor(found.sockets ?? []) !== null,
       heard: errno,
     };
     const stage =
       found === null
-        ? missing(trial, ear.captured.has(local), before, await readIcmpCounters('/proc/self/net'))
+        ? missing(trial, ear.captured.has(tuple), before, await readIcmpCounters('/proc/self/net'))
         : judge(trial, found);
     return { ...stage, trial };
   } catch (error) {
@@ -243,21 +253,24 @@ async function listening(socket: Socket): Promise<void> {
   await once(socket, 'listening');
 }
 
-/** The process that /proc says this is, by a descriptor that it has now. */
-function isThisProcess(sockets: readonly SocketIdentity[]): boolean {
+/** What is said of this process, as /proc numbers it, and of a descriptor that it has now. */
+function ownDescriptor(sockets: readonly SocketIdentity[]): ProcessIdentity | null {
   const pid = Number(readLink('/proc/self'));
-  return sockets.some(({ inode, processes }) =>
-    processes.some(
+  for (const { inode, processes } of sockets) {
+    const own = processes.find(
       (process) => process.pid === pid && linkedInode('socket', readLink(`/proc/self/fd/${process.fd}`)) === inode,
-    ),
-  );
+    );
+    if (own !== undefined) return own;
+  }
+  return null;
 }
 
 /** What is wrong with an event that came, if anything is. */
-function judge({ latencyMs, isNamed, heard }: Trial, event: IcmpEvent): Omit<Check, 'name'> {
+function judge({ latencyMs, heard }: Trial, event: IcmpEvent): Omit<Check, 'name'> {
   const after = `${latencyMs!.toFixed(1)} ms after it was sent`;
   const { errno, outcome, sockets = [], note } = event;
-  if (!isNamed) {
+  const own = ownDescriptor(sockets);
+  if (own === null) {
     const others = sockets.flatMap(({ processes }) => processes.map(({ comm, pid }) => `${comm ?? '?'}[${pid}]`));
     return {
       status: 'failed',
@@ -268,9 +281,7 @@ function judge({ latencyMs, isNamed, heard }: Trial, event: IcmpEvent): Omit<Che
       remedy: 'see the warnings above',
     };
   }
-  const { processes } = sockets[0]!;
-  const [{ comm, pid, fd }] = processes as [(typeof processes)[0]];
-  const found = `${errno} → ${comm}[${pid}] fd ${fd}, ${event.match}, ${after}`;
+  const found = `${errno} → ${own.comm}[${own.pid}] fd ${own.fd}, ${event.match}, ${after}`;
   if (errno !== 'ECONNREFUSED' || outcome !== 'reported') {
     return {
       status: 'failed',

@@ -127,7 +127,7 @@ describeLab('doctor', () => {
     needsTools(context, 'setpriv');
     const prefix = ['setpriv', `--bounding-set=${dropped.map((name) => `-${name}`).join(',')}`];
     const { stdout } = lab.run(host, [...prefix, 'setpriv', '--dump']);
-    const effective = /^Effective capabilities: (.*)$/m.exec(stdout)![1]!.split(',');
+    const effective = /^Capability bounding set: (.*)$/m.exec(stdout)![1]!.split(',');
     const { checks, status } = examine(prefix);
     expect(status).toBe(expected);
     for (const name of CAPABILITIES) {
