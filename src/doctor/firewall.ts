@@ -169,10 +169,10 @@ function checkDirection({ rulesets }: Firewall, version: 4 | 6, direction: 'in' 
 }
 
 function dropText({ text, isCertain, errors }: Drop): string {
-  const names = errors.map(({ version, type, code }) =>
-    version === 4 ? icmpv4Name(type, code) : icmpv6Name(type, code),
-  );
-  return `${text}   (${isCertain ? 'drops' : 'may drop, by conditions that are not known here,'} ${names.join(', ')})`;
+  const [{ version }] = errors as [FilteredError];
+  const names = errors.map(({ type, code }) => (version === 4 ? icmpv4Name : icmpv6Name)(type, code));
+  const what = errors.length === ERRORS[version].length ? 'all that UDP hears of' : names.join(', ');
+  return `${text}   (${isCertain ? `drops ${what}` : `may drop ${what}: that depends on other conditions or rules`})`;
 }
 
 function remedyFor(version: 4 | 6, direction: 'in' | 'out', drops: readonly Drop[]): string {

@@ -71,15 +71,19 @@ function checkInterval(version: 4 | 6, limit: string | null, mask: string | null
     return { name, status: 'unknown', found: 'cannot be read', costs: 'how many errors this host sends is not known' };
   }
   const milliseconds = Number(limit);
-  const limited = types === null ? `types unknown (ratemask ${mask})` : typesText(version, types);
   if (milliseconds === 0) return { name, status: 'ok', found: '0: no limit for each destination' };
-  const found = `${limit} ms${version === 6 ? ' (less by routes wider than /128)' : ''} between two errors to one destination, after the first ${BURST}; the loopback is exempt; limited: ${limited}`;
-  if (milliseconds <= DEFAULT_INTERVAL_MS)
-    return { name, status: 'ok', found, ...(version === 4 && { note: LOWER_BOUND }) };
+  const wider = version === 6 ? ' (less by routes wider than /128)' : '';
+  const found = `${limit} ms between two errors to one destination${wider}, after the first ${BURST}`;
+  const limited = types === null ? `unknown (ratemask ${mask})` : typesText(version, types);
+  const note = `types that are limited: ${limited}; the loopback is exempt`;
+  if (milliseconds <= DEFAULT_INTERVAL_MS) {
+    return { name, status: 'ok', found, note: version === 4 ? `${note}; ${LOWER_BOUND}` : note };
+  }
   return {
     name,
     status: 'warning',
     found,
+    note,
     costs: `slower than the kernel's default: a peer of this host hears of one error in ${milliseconds / 1000} s; ${LOWER_BOUND}`,
     remedy: `sysctl -w ${name}=${DEFAULT_INTERVAL_MS}`,
   };

@@ -59,7 +59,8 @@ export async function checkCap(): Promise<Check[]> {
       ];
     }
     const check: Check = { name: 'cap', status: 'ok', found: `${cap}, patched` };
-    if (libpcap !== null) return [check, { name: 'libpcap', status: 'ok', found: libpcap }];
+    if (libpcap !== null)
+      return [check, { name: 'libpcap', status: 'ok', found: libpcap.replace(/^libpcap version /, '') }];
     return [
       { ...check, status: 'warning', found: `${cap}, with an earlier patch`, costs: 'as below', remedy: BUILD_CAP },
       { name: 'libpcap', status: 'unknown', found: 'that patch does not say', costs: 'its version is not known' },
