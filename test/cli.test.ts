@@ -112,6 +112,8 @@ describe('a wrong command line: one line, status 2, and nothing is begun', () =>
     [['sockets', '--netns', 'bogus'], /'bogus' is invalid.*all, self/],
     [['sockets', '--frobnicate'], /unknown option '--frobnicate'/],
     [['sockets', 'icmp'], /too many arguments for 'sockets'/],
+    [['doctor', '--frobnicate'], /unknown option '--frobnicate'/],
+    [['doctor', 'eth0'], /too many arguments for 'doctor'/],
   ])('%j', (args, message) => {
     const { stdout, stderr, status } = udpicmpWatch(args);
     expectOneLine(stderr, message);

@@ -160,7 +160,7 @@ export async function checkConntrack(natRules: number | null): Promise<Check> {
       name,
       status: 'ok',
       found,
-      note: 'there are no NAT rules in this network namespace, so nothing is to be undone',
+      note: 'no NAT rules were found in this network namespace: there is nothing to undo',
     };
   }
   return {

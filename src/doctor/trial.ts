@@ -205,11 +205,9 @@ async function tryRefused(version: 4 | 6, ear: Ear): Promise<Omit<Check, 'name'>
     const sentAt = performance.now();
     const notSent = await new Promise<Error | null>((resolve) => socket.send('udpicmp-watch', resolve));
     if (notSent !== null) throw notSent;
-    const timeout = new AbortController();
-    const found = await Promise.race([event, delay(EVENT_WITHIN_MS, null, timeout)]);
+    const found = await Promise.race([event, delay(EVENT_WITHIN_MS, null, { ref: false })]);
     const latencyMs = found === null ? null : performance.now() - sentAt;
-    const errno = await Promise.race([heard, delay(HEARD_WITHIN_MS, null, timeout)]);
-    timeout.abort();
+    const errno = await Promise.race([heard, delay(HEARD_WITHIN_MS, null, { ref: false })]);
     const trial: Trial = {
       version,
       local: endpoint(address, local),
