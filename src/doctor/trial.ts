@@ -94,10 +94,12 @@ export async function* checkLive(host: LiveHost): AsyncGenerator<Check> {
     once: true,
     lineBuffered: false,
     maxEvents: Infinity,
+    onLoss: () => {},
     onMaxEvents: () => {},
   });
   await attribution.start();
-  const { opened, ended } = capture(pipeline, stopped);
+  const kept: string[] = [];
+  const { opened, ended } = capture(pipeline, stopped, (why) => kept.push(why));
   try {
     const check = await Promise.race([opened, delay(OPEN_WITHIN_MS, null, { ref: false })]);
     yield check ?? notOpened(`it took longer than ${OPEN_WITHIN_MS / 1000} s to open`);
@@ -115,6 +117,16 @@ export async function* checkLive(host: LiveHost): AsyncGenerator<Check> {
         yield { name, status: 'unknown', found: 'not tried: nothing is captured', costs };
       }
     }
+    // It is told when the capture has been opened; by now it was.
+    if (kept.length > 0) {
+      const costs = 'a fault in libpcap or cap could do more harm than it need';
+      yield {
+        name: 'capture privileges',
+        status: 'warning',
+        found: `the capture process keeps some: ${kept.join('; ')}`,
+        costs,
+      };
+    }
   } finally {
     stopped.abort();
     await ended;
@@ -125,6 +137,7 @@ export async function* checkLive(host: LiveHost): AsyncGenerator<Check> {
 function capture(
   pipeline: EventPipeline,
   stopped: AbortController,
+  onKept: (why: string) => void,
 ): { opened: Promise<Check>; ended: Promise<unknown> } {
   let ended: Promise<unknown> = Promise.resolve();
   const opened = new Promise<Check>((resolve) => {
@@ -144,6 +157,7 @@ function capture(
           return Promise.resolve();
         },
         notice: (notice) => {
+          if (notice.kind === 'privileges-kept') onKept(notice.message);
           if (notice.kind !== 'opened') return;
           const linkType = notice.linkType.replace(/^LINKTYPE_/, '');
           const found = `opened, link-type ${linkType}, snapshot length ${notice.snaplen} bytes`;

@@ -559,7 +559,7 @@ function main(): void {
 
   const request = JSON.parse(process.argv[2]!) as CaptureRequest;
   const cap = loadCap();
-  if (!request.list) hurry();
+  if (request.list === false) hurry();
   const libraries = request.list === 'libraries' ? librariesOf(cap) : null;
   // Everything is loaded by now: the user nobody may not be able to read it.
   const kept = dropPrivileges(cap, [fileURLToPath(import.meta.url), require.resolve('cap')]);
