@@ -511,13 +511,13 @@ test('-l: each line is written at once', () => {
 
 test('what lies between two readings of the counters is certain, close to one it is not', () => {
   const between = new ErrorsBetween();
-  between.count(10);
+  between.count(10, true);
   expect(between).toMatchObject({ certain: 0, uncertain: 0 }); // not read yet
   Object.assign(between.first, { from: 10, until: 11 });
-  for (const time of [9.9, 10, 11, 11.1, 500]) between.count(time);
+  for (const time of [9.9, 10, 11, 11.1, 500]) between.count(time, true);
   expect(between).toMatchObject({ certain: 2, uncertain: 2 });
   Object.assign(between.last, { from: 600, until: 601 });
-  for (const time of [599, 600, 601, 601.1]) between.count(time);
+  for (const time of [599, 600, 601, 601.1]) between.count(time, true);
   expect(between).toMatchObject({ certain: 3, uncertain: 4 });
 });
 

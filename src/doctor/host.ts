@@ -48,7 +48,8 @@ function checkPidNamespace(): Check {
   const name = 'PID namespace';
   const first = readShort('/proc/1/comm')?.trim();
   const whoIsFirst = first === undefined ? 'PID 1 is hidden' : `PID 1 is ${first}`;
-  if (seesAllProcesses('/proc')) return { name, status: 'ok', found: `the first one of the host; ${whoIsFirst}` };
+  if (seesAllProcesses('/proc') === true)
+    return { name, status: 'ok', found: `the first one of the host; ${whoIsFirst}` };
   const found = `not the first one of the host, as in a container; ${whoIsFirst}`;
   if (readLink('/proc/self') !== String(process.pid)) {
     return {

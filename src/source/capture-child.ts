@@ -501,7 +501,9 @@ class Capture {
     const since = performance.now();
     // libpcap takes one that was renamed for one that has gone.
     const isThere = this.#rename();
-    this.#waitUntilUp(isThere ? 'The interface went down' : message, () => report({ kind: 'up', downMs: performance.now() - since }));
+    this.#waitUntilUp(isThere ? 'The interface went down' : message, () =>
+      report({ kind: 'up', downMs: performance.now() - since }),
+    );
   }
 
   #waitUntilUp(why: string, onUp: () => void): void {
