@@ -143,42 +143,44 @@ function pause(): void {
 const WRITE_EVERY = 3;
 
 /**
- * Octets that wait for the parent, some 400,000 ICMP errors: a packet takes a sixth of what it takes in the kernel's buffer, and
- * the parent, which looks sockets up, may be slower than a storm.
+ * Batches that wait for the parent, 64 MiB or some 400,000 ICMP errors: a packet takes a sixth of what it takes in the kernel's
+ * buffer, and the parent, which looks sockets up, may be slower than a storm.
  */
-const MAX_WAITING = 64 * 1024 * 1024;
+const MAX_WAITING = 256;
 
 /** Milliseconds until what waits is tried again. */
-const WRITE_AGAIN = 1;
+const WRITE_AGAIN = 4;
 
 /** Milliseconds that the parent has at the end to read what waits. */
 const LAST_WRITES = 60;
 
-/** A batch, or what is left of it. */
 interface WaitingBatch {
-  octets: Buffer;
+  batch: Buffer;
+  /** What of it is yet to be written. */
+  rest: Buffer;
   /** Packets in it that the counts are about. */
   packets: number;
 }
 
 /** The pcapng stream: blocks go into a batch, and the batch out at once when idle, in larger writes under load. */
 class CaptureStream {
-  readonly #batch = Buffer.allocUnsafe(BATCH);
+  #batch: Buffer = Buffer.allocUnsafeSlow(BATCH);
   #end = 0;
+  #flushing: NodeJS.Immediate | NodeJS.Timeout | undefined;
+  #writtenAt = 0;
   /** Packets in the batch that the counts are about. */
   packets = 0;
   /** Oldest first. */
   readonly #waiting: WaitingBatch[] = [];
-  #waitingOctets = 0;
   #writingAgain: NodeJS.Timeout | undefined;
+  /** Batches that were written: new ones would be collected time and again. */
+  readonly #free: Buffer[] = [];
+  #interfaces = 0;
 
   constructor() {
     // It makes standard output non-blocking, for writeSync, and is for nothing else.
     new Socket({ fd: 1, readable: false }).unref();
   }
-  #flushing: NodeJS.Immediate | NodeJS.Timeout | undefined;
-  #writtenAt = 0;
-  #interfaces = 0;
 
   get interfaces(): number {
     return this.#interfaces;
@@ -224,28 +226,15 @@ class CaptureStream {
   }
 
   readonly flush = (): void => {
-    clearTimeout(this.#flushing as NodeJS.Timeout);
-    clearImmediate(this.#flushing as NodeJS.Immediate);
     this.#flushing = undefined;
-    if (this.#end === 0) return;
-    this.#waiting.push({ octets: this.#batch.subarray(0, this.#end), packets: this.packets });
-    this.#waitingOctets += this.#end;
     this.#write();
-    const last = this.#waiting.at(-1);
-    // The batch is used again.
-    if (last !== undefined) last.octets = Buffer.from(last.octets);
-    this.#writtenAt = performance.now();
-    this.#end = 0;
-    this.packets = 0;
-    while (this.#waitingOctets > MAX_WAITING) {
-      pause();
-      this.#write();
-    }
+    // While others wait, this one may as well be filled.
+    if (this.#waiting.length === 0 && this.#end > 0) this.#handOver();
   };
 
   /** Of packets that are still here after a while the parent is given none. Gives their number. */
   giveUp(): number {
-    this.flush();
+    this.#handOver();
     const start = performance.now();
     while (this.#waiting.length > 0 && performance.now() - start < LAST_WRITES) {
       pause();
@@ -253,14 +242,36 @@ class CaptureStream {
     }
     // The first may be half written.
     const [first, ...others] = this.#waiting.splice(0);
-    if (first !== undefined) writeAll(1, first.octets);
+    if (first !== undefined) writeAll(1, first.rest);
     return others.reduce((sum, { packets }) => sum + packets, 0);
   }
 
   /** Blocks until all is written. */
   end(): void {
-    this.flush();
-    for (const { octets } of this.#waiting.splice(0)) writeAll(1, octets);
+    this.#handOver();
+    for (const { rest } of this.#waiting.splice(0)) writeAll(1, rest);
+  }
+
+  /** To be called now and then: memory that a storm took is given back after it. */
+  trim(): void {
+    if (this.#waiting.length === 0) this.#free.length = Math.min(this.#free.length, 1);
+  }
+
+  #handOver(): void {
+    clearTimeout(this.#flushing as NodeJS.Timeout);
+    clearImmediate(this.#flushing as NodeJS.Immediate);
+    this.#flushing = undefined;
+    const batch = this.#batch;
+    this.#waiting.push({ batch, rest: batch.subarray(0, this.#end), packets: this.packets });
+    this.#batch = this.#free.pop() ?? Buffer.allocUnsafeSlow(BATCH);
+    this.#end = 0;
+    this.packets = 0;
+    this.#writtenAt = performance.now();
+    this.#write();
+    while (this.#waiting.length > MAX_WAITING) {
+      pause();
+      this.#write();
+    }
   }
 
   /** What goes without waiting; the rest later. */
@@ -269,19 +280,24 @@ class CaptureStream {
     this.#writingAgain = undefined;
     let first;
     while ((first = this.#waiting[0]) !== undefined) {
-      const written = write(1, first.octets);
-      this.#waitingOctets -= written;
-      if (written < first.octets.length) {
-        first.octets = first.octets.subarray(written);
-        this.#writingAgain = setTimeout(this.#write, WRITE_AGAIN);
+      first.rest = first.rest.subarray(write(1, first.rest));
+      if (first.rest.length > 0) {
+        this.#writingAgain = setTimeout(this.#writeOn, WRITE_AGAIN);
         break;
       }
       this.#waiting.shift();
+      this.#free.push(first.batch);
     }
   };
 
+  /** And what was left to be filled meanwhile. */
+  readonly #writeOn = (): void => {
+    this.#write();
+    if (this.#waiting.length === 0 && this.#end > 0 && this.#flushing === undefined) this.#handOver();
+  };
+
   #room(octets: number): void {
-    if (this.#end + octets > BATCH) this.flush();
+    if (this.#end + octets > BATCH) this.#handOver();
     this.#flushing ??=
       performance.now() - this.#writtenAt < WRITE_EVERY
         ? setTimeout(this.flush, WRITE_EVERY)
@@ -428,6 +444,7 @@ class Capture {
       if (this.#nameOf(index) !== name) this.#interfaces.delete(index);
     }
     this.#rename();
+    this.#stream.trim();
     this.#statistics(this.#open?.stats?.() ?? null);
   }
 
@@ -556,6 +573,8 @@ function firstLine(error: unknown): string {
 }
 
 function main(): void {
+  // A write that would have to wait is an error, and its stack costs more than all else about it.
+  Error.stackTraceLimit = 0;
   // They are for the parent to act on.
   for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
 
