@@ -2,6 +2,7 @@
  * One command, measured; and commands in turn, so that what else the machine does meets them all.
  */
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PYTHON } from '../lab/network.ts';
 
@@ -62,4 +63,16 @@ export async function inTurn<Name extends string, T>(
     }
   }
   return results;
+}
+
+/** Of a process. */
+export function residentMiB(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+}
+
+/** User and system time of a process, in clock ticks of 10 ms. */
+export function cpuSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
