@@ -132,9 +132,45 @@ function writeAll(fd: number, bytes: Uint8Array): void {
   for (let rest = bytes; (rest = rest.subarray(write(fd, rest))).length > 0;) pause();
 }
 
+const NEVER = new Int32Array(new SharedArrayBuffer(4));
+
 /** A millisecond in which this process does nothing. */
 function pause(): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+  Atomics.wait(NEVER, 0, 0, 1);
+}
+
+/**
+ * In a storm this process would be woken for each packet, and do little else than wake and sleep: then it sleeps a millisecond
+ * in between, of the hundreds that the kernel's buffer holds.
+ */
+class Naps {
+  /** Packets in a millisecond from which on it is a storm. */
+  static readonly #STORM = 16;
+  /** Milliseconds after which that is reckoned anew. */
+  static readonly #WINDOW = 2;
+  #packets = 0;
+  #since = 0;
+  #isStorm = false;
+  #due = false;
+
+  /** To be called for each packet. */
+  packet(): void {
+    this.#packets++;
+    if (this.#due) return;
+    this.#due = true;
+    setImmediate(this.#nap);
+  }
+
+  readonly #nap = (): void => {
+    this.#due = false;
+    const elapsed = performance.now() - this.#since;
+    if (elapsed >= Naps.#WINDOW) {
+      this.#isStorm = this.#packets >= Naps.#STORM * elapsed;
+      this.#packets = 0;
+      this.#since += elapsed;
+    }
+    if (this.#isStorm) pause();
+  };
 }
 
 /**
@@ -367,8 +403,10 @@ class Capture {
     this.#cap = cap;
     this.#request = request;
     this.#name = request.device;
+    const naps = new Naps();
     const packet: DeviceListener = (...captured) => {
       this.#packet(...captured);
+      naps.packet();
       this.#stream.packets++;
       this.#total.delivered++;
     };
