@@ -1,17 +1,43 @@
 /** Programs of iproute2, conntrack-tools and util-linux that tell what /proc does not. All of them optional. */
 import { execFile, type ChildProcess } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, realpathSync, statSync } from 'node:fs';
+import { dirname, isAbsolute } from 'node:path';
 import { Slots } from './bounds.ts';
 
 /** Milliseconds; a program that takes longer is killed. */
 const TIMEOUT = 2_000;
 const MAX_OUTPUT = 64 * 1024 * 1024;
 
+/** sudo may have a PATH without the administrator's directories, which is where they are. */
+const SYSTEM_DIRECTORIES = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'];
+
 const ENVIRONMENT = {
-  // sudo may have a PATH without the administrator's directories, which is where they are.
-  PATH: `/usr/sbin:/usr/bin:/sbin:/bin:${process.env['PATH'] ?? ''}`,
+  PATH: [...SYSTEM_DIRECTORIES, ...(process.env['PATH'] ?? '').split(':').filter(isSafeDirectory)].join(':'),
   LC_ALL: 'C',
 };
+
+/**
+ * Whether nobody but root and this user can put a program there. One that is not installed is looked for in all of PATH, and root
+ * must not find it in the working directory, which an empty word means, or with a user whose PATH this is.
+ */
+function isSafeDirectory(directory: string): boolean {
+  if (!isAbsolute(directory)) return false;
+  try {
+    let path = realpathSync(directory);
+    if (!isSafe(path, false)) return false;
+    while (path !== '/') if (!isSafe((path = dirname(path)), true)) return false;
+    return true;
+  } catch {
+    return false; // not there, or not to be looked at
+  }
+}
+
+function isSafe(path: string, isAbove: boolean): boolean {
+  const { uid, mode } = statSync(path);
+  if (uid !== 0 && uid !== process.geteuid!()) return false;
+  // What others have in a sticky directory, as /tmp, they cannot exchange.
+  return (mode & 0o022) === 0 || (isAbove && (mode & 0o1000) !== 0);
+}
 
 export interface ToolOutput {
   /** Null where the program failed, was not there, or was killed. */
@@ -44,8 +70,8 @@ export async function runTool(enter: readonly string[] | null, command: readonly
 
 /** Where `runTool` finds a program; null where it is not installed. */
 export function findTool(name: string): string | null {
-  const directories = ENVIRONMENT.PATH.split(':').filter((directory) => directory !== '');
-  return directories.map((directory) => `${directory}/${name}`).find(isExecutable) ?? null;
+  const paths = ENVIRONMENT.PATH.split(':').map((directory) => `${directory}/${name}`);
+  return paths.find(isExecutable) ?? null;
 }
 
 function isExecutable(path: string): boolean {

@@ -1,4 +1,7 @@
-import { describe, expect, test } from 'vitest';
+import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
 import { runTool } from '../../src/host/tool.ts';
 
 const shell = async (script: string): Promise<string | null> => (await runTool([], ['sh', '-c', script])).output;
@@ -12,6 +15,51 @@ test('two at once: how long one waited for others is told', async () => {
   const [first, second, third] = await Promise.all(['0.3', '0.3', '0'].map((time) => runTool([], ['sleep', time])));
   expect(Math.max(first!.waited, second!.waited)).toBeLessThan(100);
   expect(third!.waited).toBeGreaterThan(200);
+});
+
+describe('a program in a directory of PATH', () => {
+  const NAME = 'uiw-program';
+  const home = process.cwd();
+  const directory = mkdtempSync(join(tmpdir(), 'uiw-tool-'));
+  writeFileSync(join(directory, NAME), '#!/bin/sh\necho ran\n', { mode: 0o755 });
+
+  afterEach(() => {
+    process.chdir(home);
+    chmodSync(directory, 0o700);
+    vi.unstubAllEnvs();
+  });
+
+  afterAll(() => rmSync(directory, { recursive: true }));
+
+  /** What the tool, started there and with that PATH, makes of it. */
+  const findAndRun = async (path: string | undefined): Promise<[found: string | null, output: string | null]> => {
+    process.chdir(directory);
+    vi.stubEnv('PATH', path);
+    vi.resetModules();
+    const tool = await import('../../src/host/tool.ts');
+    return [tool.findTool(NAME), (await tool.runTool([], [NAME])).output];
+  };
+
+  test('that is this user’s alone is run', async () => {
+    expect(await findAndRun(directory)).toEqual([join(directory, NAME), 'ran\n']);
+  });
+
+  test.each([undefined, '', '.', ':/bin', '/bin:', '/bin::/usr/bin', '../uiw-nowhere/..'])(
+    'the working directory, by %j, is not',
+    async (path) => {
+      expect(await findAndRun(path)).toEqual([null, null]);
+    },
+  );
+
+  test.each([0o777, 0o1777, 0o770])('to which others may write (%o) is not', async (mode) => {
+    chmodSync(directory, mode);
+    expect(await findAndRun(directory)).toEqual([null, null]);
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('of another user is not', async () => {
+    chownSync(directory, 65_534, 65_534);
+    expect(await findAndRun(directory)).toEqual([null, null]);
+  });
 });
 
 describe('a program', () => {
