@@ -4,7 +4,9 @@
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  chownSync,
   existsSync,
+  lchownSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
@@ -16,7 +18,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { captures, CLI, FIXTURES, needs, run, udpicmpWatch, type Finished } from './command.ts';
 import { snapshotOf } from './host/saved-snapshot.ts';
 import { eventually, LabProcess, PYTHON } from './lab/network.ts';
@@ -397,6 +399,47 @@ describe('a file that cannot be written: one line, and nothing is shown', () => 
     const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups'];
     return run('setpriv', [...nobody, process.execPath, CLI, ...args]);
   }
+
+  describe.skipIf(process.getuid!() !== 0)('what another user has put into a directory like /tmp', () => {
+    const OTHER = 65_534;
+    const shared = join(directory, 'shared');
+    const target = fileOf('target', 'kept');
+    const trap = join(shared, 'trap.pcapng');
+    const save = (...environment: string[]): Finished =>
+      run('env', [...environment, process.execPath, CLI, '-r', source, '-w', trap]);
+
+    beforeEach(() => {
+      mkdirSync(shared);
+      chmodSync(shared, 0o1777);
+    });
+    afterEach(() => rmSync(shared, { recursive: true }));
+
+    test.each([
+      ['a file', () => writeFileSync(trap, '')],
+      ['a FIFO', () => run('mkfifo', [trap])],
+      ['a link', () => symlinkSync(target, trap)],
+      ['a link to nothing', () => symlinkSync(unused('nothing'), trap)],
+    ])('%s', (_what, put) => {
+      put();
+      lchownSync(trap, OTHER, OTHER);
+      expect(save()).toEqual({
+        stdout: '',
+        stderr: `udpicmp-watch: ${trap}: belongs to uid ${OTHER}, in a directory where anybody may have put it: use another name\n`,
+        status: 1,
+      });
+      expect(readFileSync(target, 'utf8')).toBe('kept');
+    });
+
+    test('is written to for the one who called sudo, and so is what is one’s own', () => {
+      writeFileSync(trap, '');
+      chownSync(trap, OTHER, OTHER);
+      expect(save(`SUDO_UID=${OTHER}`, `SUDO_GID=${OTHER}`).status).toBe(0);
+      rmSync(trap);
+      symlinkSync(target, trap);
+      expect(save().status).toBe(0);
+      expect(readFileSync(target).subarray(0, 4).toString('hex')).toBe('0a0d0d0a');
+    });
+  });
 
   test('no permission', () => {
     const closed = unused('closed');

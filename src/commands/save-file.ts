@@ -8,17 +8,23 @@ import {
   fchownSync,
   fstatSync,
   ftruncateSync,
+  lstatSync,
   openSync,
   statSync,
   type Stats,
 } from 'node:fs';
 import { Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { getSystemErrorMap } from 'node:util';
 import { Output } from '../sink/output.ts';
 import { PcapFile, PcapngFile, type PacketWriter } from '../sink/saved-packets.ts';
 import { Failure, say } from './messages.ts';
 
 const { O_CREAT, O_EXCL, O_WRONLY } = constants;
+
+/** A live capture has datagrams and command lines of all users: not for all to read. That of a replay is as the umask says. */
+const LIVE_MODE = 0o600;
+const REPLAY_MODE = 0o666;
 
 /**
  * @param path `-`: standard output, which is `standardOutput` then
@@ -32,7 +38,7 @@ export function openSaveFile(path: string, read: string | undefined, standardOut
     return new PcapngFile(standardOutput, () => {});
   }
   if (/\.gz$/i.test(path)) throw new Failure(`${path}: -w does not compress: use -w - | gzip > FILE`);
-  const { fd, status } = open(path);
+  const { fd, status } = open(path, read === undefined ? LIVE_MODE : REPLAY_MODE);
   const isFile = status.isFile();
   if (isFile && read !== undefined && isSameFile(read, status)) {
     throw new Failure(`${path}: is the file that is read; it would be overwritten`);
@@ -59,20 +65,36 @@ export function openSaveFile(path: string, read: string | undefined, standardOut
   return new PcapFile(output, empty);
 }
 
-function open(path: string): { fd: number; status: Stats } {
+function open(path: string, mode: number): { fd: number; status: Stats } {
   try {
     try {
-      const fd = openSync(path, O_WRONLY | O_CREAT | O_EXCL, 0o666);
+      const fd = openSync(path, O_WRONLY | O_CREAT | O_EXCL, mode);
       giveToCaller(fd);
       return { fd, status: fstatSync(fd) };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      refuseTrap(path);
       const fd = openSync(path, O_WRONLY);
       return { fd, status: fstatSync(fd) };
     }
   } catch (error) {
+    if (error instanceof Failure) throw error;
     throw new Failure(`${path}: cannot be written: ${reason(error as NodeJS.ErrnoException)}`);
   }
+}
+
+/**
+ * In a sticky directory, as /tmp, anybody may have put a file, FIFO or link there to be filled or followed. The kernel refuses those
+ * only to who would create them (fs.protected_regular, fs.protected_fifos), and links only where it is told to
+ * (fs.protected_symlinks). What belongs to somebody who is trusted no other can exchange there.
+ */
+function refuseTrap(path: string): void {
+  const directory = statSync(dirname(path));
+  if ((directory.mode & 0o1000) === 0) return;
+  const { uid } = lstatSync(path);
+  const caller = process.getuid?.() === 0 ? Number(process.env['SUDO_UID']) : 0;
+  if ([directory.uid, process.geteuid?.(), caller].includes(uid)) return;
+  throw new Failure(`${path}: belongs to uid ${uid}, in a directory where anybody may have put it: use another name`);
 }
 
 /** What is made under sudo belongs to the user who called it. */

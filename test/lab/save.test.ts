@@ -1,7 +1,7 @@
 /**
  * `-w`, live: the file says what the watch said, on any machine, and a file that cannot take more does not end the watch.
  */
-import { copyFileSync, readFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, statSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { CLI } from '../command.ts';
 import { tsharkTable } from '../savefile/judges.ts';
@@ -69,9 +69,10 @@ describeLab('-w', () => {
     ]);
   }
 
-  test('SIGTERM under load: as many are saved as are printed', async () => {
+  test('SIGTERM under load: as many are saved as are printed, for its owner alone to read', async () => {
     const path = file('load.pcapng');
     const watch = await startWatch(lab, client, ['--json', '-w', path]);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
     const udp = await lab.udpClient(client, { dst: SERVER, dport: PORT, connect: false, count: 0, interval: 0 });
     await watch.until(() => watch.lines.length > 3000, 30_000);
     expect(await watch.stop('SIGTERM')).toMatchObject({ signal: null });
