@@ -34,8 +34,12 @@ const SCAN_FOR_COSTS = 100;
 const LIKELY_HOLDERS = 32;
 /** Processes started since the last scan that are looked into. */
 const NEWCOMERS = 64;
-/** Milliseconds that a look into those may take, and how many times that it rests afterwards. */
+/**
+ * Milliseconds after which a look into those begins no other process, and ends within one, which may have a million descriptors;
+ * and how many times what it took it rests afterwards.
+ */
 const QUICK_LOOK = 2;
+const LONGEST_LOOK = 20;
 const QUICK_REST = 9;
 /** Sockets whose holders are remembered when they are closed. */
 const MAX_REMEMBERED = 32_768;
@@ -279,7 +283,10 @@ export class ProcessTable {
     for (const pid of [...this.#likelyHolders.keys()].toReversed().concat(this.#newcomers(latest.value))) {
       if (performance.now() - start > QUICK_LOOK) break;
       try {
-        for (const name of directoryNames(`${this.#root}/${pid}/fd`)) this.#noteNew(latest.value, pid, Number(name));
+        for (const name of directoryNames(`${this.#root}/${pid}/fd`)) {
+          if (performance.now() - start > LONGEST_LOOK) break;
+          this.#noteNew(latest.value, pid, Number(name));
+        }
       } catch {
         // It ended, or may not be looked into.
       }

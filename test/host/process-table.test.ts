@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { ProcessIdentity } from '../../src/event.ts';
 import { settled } from '../../src/host/host-view.ts';
-import { directoryNames } from '../../src/host/proc-file.ts';
+import { directoryNames, readLink } from '../../src/host/proc-file.ts';
 import { argumentsOf, placeOf, ProcessTable } from '../../src/host/process-table.ts';
 import { FakeProc } from './fake-proc.ts';
 import { fdOf, inodeOf, openUdp } from './udp-sockets.ts';
@@ -252,6 +252,27 @@ describe('between two scans', () => {
     await holdersOf(table, 99);
     symlinkSync('socket:[100]', `${proc.proc}/50/fd/4`);
     expect(table.known(100, performance.now())).toMatchObject([{ pid: 50, fd: 4 }]);
+  });
+
+  test('not all descriptors of a process are looked at, where that takes long', async () => {
+    const proc = new FakeProc();
+    proc.process(50, { sockets: { 3: 99 } });
+    const table = await scanned(proc);
+    await holdersOf(table, 99);
+    const fds = Array.from({ length: 1_000 }, (_, index) => index + 4);
+    for (const fd of fds) symlinkSync(`socket:[${1_000 + fd}]`, `${proc.proc}/50/fd/${fd}`);
+    const since = performance.now();
+    let time = since;
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => time++);
+    onTestFinished(() => clock.mockRestore());
+    vi.mocked(readLink).mockClear();
+    table.known(1, since);
+    expect(vi.mocked(readLink).mock.calls.length).toBeLessThan(50);
+    clock.mockRestore();
+    // A scan, which rests in between, has them all.
+    expect(await Promise.all(fds.map((fd) => holdersOf(table, 1_000 + fd)))).toEqual(
+      fds.map((fd) => [expect.objectContaining({ pid: 50, fd })]),
+    );
   });
 
   test('a process that was started since is looked into', async () => {
