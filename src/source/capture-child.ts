@@ -7,7 +7,7 @@
  * meanwhile stands in the kernel's buffer, and the kernel counts what does not fit.
  */
 import '../signals.ts';
-import { writeSync } from 'node:fs';
+import { existsSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { arch, release, setPriority } from 'node:os';
 import { Socket } from 'node:net';
@@ -591,9 +591,24 @@ function hurry(): void {
 
 const require = createRequire(import.meta.url);
 
+const project = fileURLToPath(new URL('../..', import.meta.url));
+
+/**
+ * A file of cap in this package's node_modules, or in one that this package is in. Node also looks beside all directories above, of
+ * which one may be /tmp, and in the home directory, and this process may be root.
+ */
+function fileOfCap(file: string): string {
+  const directory = require.resolve
+    .paths('cap')
+    ?.filter((path) => path === `${project}node_modules` || project.startsWith(`${path}/`))
+    .find((path) => existsSync(`${path}/cap`));
+  if (directory === undefined) throw new Error("Cannot find module 'cap'");
+  return require.resolve(`${directory}/cap${file}`);
+}
+
 function loadCap(): CapModule {
   try {
-    return require('cap') as CapModule;
+    return require(fileOfCap('')) as CapModule;
   } catch (error) {
     report({ kind: 'failed', cause: 'no-cap', message: firstLine(error) });
     process.exit(1);
@@ -601,7 +616,7 @@ function loadCap(): CapModule {
 }
 
 function librariesOf({ Cap, libraryVersion }: CapModule): CaptureLibraries {
-  const { version } = require('cap/package.json') as { version: string };
+  const { version } = require(fileOfCap('/package.json')) as { version: string };
   return { cap: version, isPatched: Cap.prototype.stats !== undefined, libpcap: libraryVersion?.() ?? null };
 }
 
@@ -621,7 +636,7 @@ function main(): void {
   if (request.list === false) hurry();
   const libraries = request.list === 'libraries' ? librariesOf(cap) : null;
   // Everything is loaded by now: the user nobody may not be able to read it.
-  const kept = dropPrivileges(cap, [fileURLToPath(import.meta.url), require.resolve('cap')]);
+  const kept = dropPrivileges(cap, [fileURLToPath(import.meta.url), fileOfCap('')]);
   try {
     if (request.list !== false) {
       writeAll(1, Buffer.from(JSON.stringify(libraries ?? cap.Cap.deviceList())));

@@ -315,9 +315,13 @@ describeLab('doctor', () => {
   });
 
   test('cap is missing', () => {
-    // Where no directory above has a node_modules.
-    const atRoot = ['unshare', '--mount', 'sh', '-c', 'mount --bind "$0" /mnt && exec "$@"', withoutCap()];
-    const { checks, status } = examine(atRoot, '/mnt/dist/cli.js');
+    // What others may put into a directory above, or is in the home directory, is not taken for it.
+    for (const packages of ['node_modules', '.node_modules']) {
+      mkdirSync(join(lab.temporary, packages, 'cap'), { recursive: true });
+      writeFileSync(join(lab.temporary, packages, 'cap/index.js'), 'throw new Error("foreign");\n');
+    }
+    const atHome = ['env', `HOME=${lab.temporary}`];
+    const { checks, status } = examine(atHome, join(withoutCap(), 'dist/cli.js'));
     expect(checks.get('cap')).toMatchObject({ status: 'failed', found: "cannot be loaded: Cannot find module 'cap'" });
     expect(checks.get('cap')!.remedy).toContain('node native-notes/build-cap.mjs');
     expect(checks.has('libpcap')).toBe(false);
