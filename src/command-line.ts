@@ -1,11 +1,8 @@
-#!/usr/bin/env node
 /**
  * The command line: options, help, exit status.
  *
  * 0: done; 1: an error while running; 2: a wrong command line.
  */
-import './signals.ts';
-import './core-dump.ts';
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { listInterfacesText } from './commands/list-interfaces.ts';

@@ -2,9 +2,9 @@
  * The built command: what it takes, what it says, and how it ends. Live capture is in lab/.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { Ajv2020 } from 'ajv/dist/2020.js';
@@ -499,4 +499,18 @@ test('-D: the interfaces, numbered; what is missing where the native module is n
       .every((line, index) => line.startsWith(`${index + 1}.`)),
   ).toBe(true);
   if (theirs.status === 0) expect(names(theirs.stdout)).toEqual(expect.arrayContaining(names(stdout)));
+});
+
+test('a debugger is shut before anything else is loaded', () => {
+  const copy = join(directory, 'copy');
+  mkdirSync(copy);
+  for (const file of ['cli.js', 'core-dump.js', 'signals.js']) copyFileSync(join(dirname(CLI), file), join(copy, file));
+  writeFileSync(join(copy, 'package.json'), '{ "type": "module" }');
+  // It ends where this is loaded.
+  writeFileSync(join(copy, 'command-line.js'), "import './nowhere.js';");
+  const atExit = 'import { url } from "inspector"; process.on("exit", () => console.log(`debugger: ${url()}`));';
+  const options = ['--inspect=127.0.0.1:0', '--import', `data:text/javascript,${encodeURIComponent(atExit)}`];
+  const { stdout, stderr } = run(process.execPath, [...options, join(copy, 'cli.js')]);
+  expect(stderr).toMatch(/Debugger listening on .*Cannot find module .*nowhere\.js/s);
+  expect(stdout).toBe('debugger: undefined\n');
 });
