@@ -479,7 +479,8 @@ const RUNTIMES: ReadonlyMap<string, string> = new Map([
  * Container and unit of a process from the text of /proc/PID/cgroup, lines of `hierarchy:controllers:path`.
  * Docker, containerd, CRI-O and Podman all name the container's group by its 64 hexadecimal digits, with or
  * without a prefix and `.scope`; the first 12 are what their commands print. The prefix tells the runtime; without one
- * (cgroupfs driver) the group above may. The unit is the innermost group that systemd manages.
+ * (cgroupfs driver) the group above may. The unit is the outermost, as the journal's _SYSTEMD_UNIT: that is this host's systemd's;
+ * who manages groups within it, as any user does in user@UID.service, may call them what he likes.
  */
 export function placeOf(cgroup: string | null): Pick<ProcessIdentity, 'container' | 'runtime' | 'unit'> {
   let container: string | null = null;
@@ -497,7 +498,7 @@ export function placeOf(cgroup: string | null): Pick<ProcessIdentity, 'container
       container = id;
     }
     // On a host with both versions of cgroups only the hierarchy of systemd has units.
-    unit ??= groups.findLast((group) => group.endsWith('.service') || group.endsWith('.scope')) ?? null;
+    unit ??= groups.find((group) => group.endsWith('.service') || group.endsWith('.scope')) ?? null;
   }
   return { container, runtime, unit };
 }

@@ -377,13 +377,14 @@ describe('the place of a process', () => {
 
   test.each<[string | null, string | null, string | null, string | null]>([
     ['0::/system.slice/nginx.service\n', null, null, 'nginx.service'],
-    ['0::/user.slice/user-1000.slice/user@1000.service/app.slice/app-x.scope\n', null, null, 'app-x.scope'],
+    // Within these others than the system's systemd name the groups.
+    ['0::/user.slice/user-1000.slice/user@1000.service/app.slice/sshd.service\n', null, null, 'user@1000.service'],
     ['2:cpu:/\n1:name=systemd:/system.slice/cron.service\n0::/\n', null, null, 'cron.service'],
     // Docker: with systemd, with cgroupfs in version 1 and 2, and what runs in a group of its own within.
     [`0::/system.slice/docker-${ID}.scope\n`, SHORT, 'docker', `docker-${ID}.scope`],
     [`12:memory:/docker/${ID}\n1:name=systemd:/docker/${ID}\n`, SHORT, 'docker', null],
     [`0::/docker/${ID}\n`, SHORT, 'docker', null],
-    [`0::/system.slice/docker-${ID}.scope/init.scope\n`, SHORT, 'docker', 'init.scope'],
+    [`0::/system.slice/docker-${ID}.scope/init.scope\n`, SHORT, 'docker', `docker-${ID}.scope`],
     // containerd: of Kubernetes with systemd and with cgroupfs, of nerdctl, and version 1.
     [
       `0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-${ID}.scope\n`,
@@ -416,7 +417,7 @@ describe('the place of a process', () => {
       `0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-${ID}.scope/container\n`,
       SHORT,
       'podman',
-      `libpod-${ID}.scope`,
+      'user@1000.service',
     ],
     [`10:cpu:/libpod_parent/libpod-${ID}\n`, SHORT, 'podman', null],
     [`0::/machine.slice/libpod-conmon-${ID}.scope\n`, null, null, `libpod-conmon-${ID}.scope`],
