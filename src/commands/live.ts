@@ -11,7 +11,7 @@ import type { EventPipeline } from '../event-pipeline.ts';
 import type { UdpTuple } from '../host/udp-tuple.ts';
 import { captureFilters, followFilter } from '../source/capture-filter.ts';
 import { ANY_DEVICE } from '../source/capture-protocol.ts';
-import { CaptureError, LiveCapture, type CaptureNotice, type HostTime } from '../source/live.ts';
+import { CaptureError, LiveCapture, type CaptureNotice, type Gap, type HostTime } from '../source/live.ts';
 import { readSoftnetDrops } from '../host/softnet.ts';
 import { seconds } from '../sink/loss-text.ts';
 import { counted, grouped } from '../sink/numbers.ts';
@@ -33,6 +33,12 @@ type Loss = LossRecord extends infer One
     ? Omit<One, 'event' | 'host' | keyof TimeStamp>
     : never
   : never;
+
+/** All of one cause. */
+interface Gaps {
+  times: number;
+  ms: number;
+}
 
 /** Tuples that are followed at once. */
 const MAX_FOLLOWED = 64;
@@ -66,7 +72,10 @@ export class Live implements Run {
   #isFollowingRefused = false;
   #isKeepingSaid = false;
   readonly #maxInstructions = maxInstructions();
-  readonly #gaps = { 'capture-restarted': { times: 0, ms: 0 }, 'interface-down': { times: 0, ms: 0 } };
+  readonly #gaps: Record<Gap['cause'], Gaps> = {
+    'capture-restarted': { times: 0, ms: 0 },
+    'interface-down': { times: 0, ms: 0 },
+  };
   /** The kernel's count when it was read last, and how much it grew; null: it cannot be read. */
   #softnetDrops: number | null = null;
   #softnetLost = 0;
@@ -159,13 +168,15 @@ export class Live implements Run {
   summary(): string[] {
     const { counts } = this.#capture;
     const atLeast = counts?.incomplete === true ? 'at least ' : '';
+    // Of one that goes on, more may have come since than the events that were shown.
+    const capture = this.#stop.signal.aborted ? 'capture' : 'capture, at its last count (one a second)';
     const lines = [
       counts === null
         ? 'capture: received and dropped packets unknown (cap is not patched)'
-        : `capture: ${atLeast}${counted(counts.received, 'packet')} received, ${atLeast}${counted(counts.dropped, 'packet')} dropped`,
+        : `${capture}: ${atLeast}${counted(counts.received, 'packet')} received, ${atLeast}${counted(counts.dropped, 'packet')} dropped`,
     ];
     if (counts !== null && counts.unseen > 0) lines[0] += `, ${grouped(counts.unseen)} not looked at before the end`;
-    const { 'capture-restarted': restarts, 'interface-down': downs } = this.#gaps;
+    const { 'capture-restarted': restarts, 'interface-down': downs } = this.#allGaps();
     if (restarts.times > 0) lines.push(gapText(restarts, 'while the capture process was started again'));
     if (downs.times > 0) lines.push(gapText(downs, `while ${this.#device} was down`));
     if (this.#softnetLost > 0) {
@@ -180,13 +191,21 @@ export class Live implements Run {
   totals(): object {
     const { counts } = this.#capture;
     const { received = null, dropped = null, unseen = null } = counts ?? {};
-    const { 'capture-restarted': restarted, 'interface-down': interfaceDown } = this.#gaps;
+    const { 'capture-restarted': restarted, 'interface-down': interfaceDown } = this.#allGaps();
     return {
       capture: { received, dropped, unseen, isAtLeast: counts?.incomplete ?? null },
       gaps: { restarted, interfaceDown },
       softnet: this.#softnetDrops === null ? null : this.#softnetLost,
       kernel: this.#yardstick.result,
     };
+  }
+
+  /** Those that are over, and the one that goes on. */
+  #allGaps(): Record<Gap['cause'], Gaps> {
+    const { gap } = this.#capture;
+    if (gap === null) return this.#gaps;
+    const { times, ms } = this.#gaps[gap.cause];
+    return { ...this.#gaps, [gap.cause]: { times: times + 1, ms: ms + Math.round(gap.ms) } };
   }
 
   #lose(loss: Loss, time: HostTime = timeNow()): void {
@@ -278,7 +297,7 @@ export class Live implements Run {
   }
 }
 
-function gapText({ times, ms }: { times: number; ms: number }, when: string): string {
+function gapText({ times, ms }: Gaps, when: string): string {
   return `capture: ${counted(times, 'gap')}, ${seconds(ms)} in all, ${when}`;
 }
 

@@ -91,6 +91,12 @@ interface Counts {
   unseen: number;
 }
 
+/** Nothing is captured, for so long now: the interface is down, or the process ended and is to be started again. */
+export interface Gap {
+  cause: 'interface-down' | 'capture-restarted';
+  ms: number;
+}
+
 type CaptureProcess = ChildProcessByStdio<Writable, Readable, Readable>;
 
 export class LiveCapture {
@@ -112,8 +118,7 @@ export class LiveCapture {
   /** There is something to come back to: a capture was open, or waits for its interface. */
   #waits = false;
   #wasOpen = false;
-  /** Since when nothing is captured: performance.now(). */
-  #gapSince: number | null = null;
+  #gap: { cause: Gap['cause']; since: number } | null = null;
 
   constructor(options: LiveOptions, handler: LiveHandler) {
     this.#options = options;
@@ -133,6 +138,12 @@ export class LiveCapture {
       unseen: this.#late + this.#ended.unseen + (this.#current?.unseen ?? 0),
       incomplete: this.#countsIncomplete,
     };
+  }
+
+  /** The one that goes on now; null: packets are captured, or none ever were. */
+  get gap(): Gap | null {
+    if (this.#gap === null || !this.#wasOpen) return null;
+    return { cause: this.#gap.cause, ms: performance.now() - this.#gap.since };
   }
 
   /**
@@ -164,7 +175,7 @@ export class LiveCapture {
         why = error.message;
       }
       if (signal.aborted) return;
-      this.#gapSince ??= performance.now();
+      this.#gap = { cause: 'capture-restarted', since: this.#gap?.since ?? performance.now() };
       shortLives = performance.now() - started < SHORT_LIFE_MS ? shortLives + 1 : 0;
       if (shortLives === 0) continue;
       if (shortLives >= MAX_SHORT_LIVES && !this.#waits) {
@@ -203,14 +214,14 @@ export class LiveCapture {
       if (report.kind === 'renamed') this.#device = report.to;
       if (report.kind === 'down') {
         this.#waits = true;
-        this.#gapSince ??= performance.now();
+        this.#gap ??= { cause: 'interface-down', since: performance.now() };
       }
       if (report.kind === 'opened') {
         if (report.stock) this.#isStock = true;
-        const gapMs = performance.now() - (this.#gapSince ?? performance.now());
+        const gapMs = performance.now() - (this.#gap?.since ?? performance.now());
         this.#waits = true;
         this.#wasOpen = true;
-        this.#gapSince = null;
+        this.#gap = null;
         if (lastEnd !== null) {
           this.#handler.notice({ kind: 'restarted', why: lastEnd, gapMs });
           lastEnd = null;

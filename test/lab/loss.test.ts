@@ -141,6 +141,23 @@ describeLab('loss', () => {
     expect(watch.stderr).toMatch(/capture: 1 gap, \d+\.\d s in all, while eth0 was down\n/);
   });
 
+  test('a gap that is not over: on SIGUSR1, and at the end', async () => {
+    const watch = await startWatch(lab, client, ['-i', 'eth0', '--json', '--json-status']);
+    lab.ip(client, 'link', 'set', 'eth0', 'down');
+    await watch.waitFor(/waiting for it to come back/, 'stderr');
+    watch.signal('SIGUSR1');
+    await watch.waitFor(/capture, at its last count \(one a second\): 0 packets received/, 'stderr');
+    await watch.waitFor(/capture: 1 gap, \d+\.\d s in all, while eth0 was down\n/, 'stderr');
+    await watch.stop('SIGINT');
+    for (const line of watch.lines) expectValid(line);
+    const { gaps } = summaryOf(watch.json<Line>());
+    expect(gaps.interfaceDown.times).toBe(1);
+    expect(gaps.interfaceDown.ms).toBeGreaterThan(0);
+    expect(gaps.restarted).toEqual({ times: 0, ms: 0 });
+    expect(watch.stderr.match(/capture: 1 gap, .* while eth0 was down\n/g)).toHaveLength(2);
+    expect(watch.stderr).toContain('capture: 0 packets received, 0 packets dropped\n');
+  });
+
   test('Ctrl-C while nobody reads the output: what was captured and not looked at is counted', async () => {
     const COUNT = 250_000;
     const watch = await startWatch(lab, client, []);
