@@ -129,9 +129,37 @@ export class ErrorsBetween {
   readonly last = { from: Number.POSITIVE_INFINITY, until: Number.POSITIVE_INFINITY };
   certain = 0;
   uncertain = 0;
+  #interim: { counts: ErrorsBetween; settle: (areAllThere: boolean) => void } | null = null;
+
+  /**
+   * What is counted from the first reading to one that is made now, `counts.last`. All that came before that is in it when
+   * `allThere` resolves; with false where another reading was made, or `giveUpInterim` called, before that.
+   */
+  upToNow(): { counts: ErrorsBetween; allThere: Promise<boolean> } {
+    this.giveUpInterim();
+    const counts = new ErrorsBetween();
+    Object.assign(counts.first, this.first);
+    counts.certain = this.certain;
+    counts.uncertain = this.uncertain;
+    const allThere = new Promise<boolean>((settle) => (this.#interim = { counts, settle }));
+    return { counts, allThere };
+  }
+
+  giveUpInterim(): void {
+    this.#interim?.settle(false);
+    this.#interim = null;
+  }
+
+  /** All packets were there that came before this time. */
+  passTime(at: number): void {
+    if (this.#interim === null || at <= this.#interim.counts.last.until) return;
+    this.#interim.settle(true);
+    this.#interim = null;
+  }
 
   /** @param isForHere false: it may have been for another host, or another network namespace. */
   count(at: number, isForHere: boolean): void {
+    this.#interim?.counts.count(at, isForHere);
     if (at < this.first.from || at > this.last.until) return;
     if (!isForHere || at <= this.first.until || at >= this.last.from) this.uncertain++;
     else this.certain++;
@@ -265,7 +293,9 @@ export class EventPipeline {
    * incidents.
    */
   tick(time: { seconds: number; nanoseconds: number }): void {
-    this.#passTime(this.#clock(time), { ...time, nanosecondResolution: false });
+    const at = this.#clock(time);
+    this.counts.errorsAddressedHere.passTime(at);
+    this.#passTime(at, { ...time, nanosecondResolution: false });
     this.#flushSoon();
   }
 

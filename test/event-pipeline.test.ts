@@ -521,6 +521,27 @@ test('what lies between two readings of the counters is certain, close to one it
   expect(between).toMatchObject({ certain: 3, uncertain: 4 });
 });
 
+test('a reading in between: what came before it is counted when all of that was there', async () => {
+  const between = new ErrorsBetween();
+  Object.assign(between.first, { from: 10, until: 11 });
+  between.count(20, true);
+  const { counts, allThere } = between.upToNow();
+  Object.assign(counts.last, { from: 30, until: 31 });
+  between.passTime(29);
+  for (const time of [28, 30, 32]) between.count(time, true);
+  between.passTime(32);
+  expect(await allThere).toBe(true);
+  between.count(25, true);
+  expect(counts).toMatchObject({ certain: 2, uncertain: 1 });
+  expect(between).toMatchObject({ certain: 5, uncertain: 0 });
+
+  const early = between.upToNow().allThere;
+  const late = between.upToNow().allThere;
+  expect(await early).toBe(false);
+  between.giveUpInterim();
+  expect(await late).toBe(false);
+});
+
 test('only errors that are addressed here are held against the counters', () => {
   for (const [direction, counted] of [
     ['in', 1],

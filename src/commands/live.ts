@@ -273,8 +273,9 @@ export class Live implements Run {
         break;
       case 'restarted': {
         const { why, gapMs } = notice;
+        const time = timeNow();
         const missed = await this.#yardstick.missedSoFar();
-        this.#lose({ cause: 'capture-restarted', ms: Math.round(gapMs), why, missed });
+        this.#lose({ cause: 'capture-restarted', ms: Math.round(gapMs), why, missed }, time);
         break;
       }
       case 'dropped':

@@ -41,20 +41,25 @@ export class Yardstick {
   /** To be called before the capture is closed. */
   async end(): Promise<void> {
     if (this.#before === null || this.#after !== null) return;
+    this.#captured.giveUpInterim();
     this.#after = await readWithin(this.#captured.last);
   }
 
-  /** Errors that the kernel counted and the capture has not seen by now; null: not known. */
+  /**
+   * Errors that the kernel has counted by now and the capture has not seen; null: not known. In a flood many were captured and
+   * are yet to be read: resolves when they were.
+   */
   async missedSoFar(): Promise<Missed | null> {
-    if (this.#before === null) return null;
-    const kernel = received(this.#before, await readIcmpCounters(NET_DIRECTORY));
-    return kernel === null ? null : this.#missedOf(kernel);
+    if (this.#before === null || this.#after !== null) return null;
+    const { counts, allThere } = this.#captured.upToNow();
+    const kernel = received(this.#before, await readWithin(counts.last));
+    return kernel !== null && (await allThere) ? missedOf(kernel, counts) : null;
   }
 
   /** What the kernel counted in the whole watch, and how many of those were missed; null: not known. */
   get result(): { errors: number; missed: Missed | null } | null {
     const errors = this.#before === null || this.#after === null ? null : received(this.#before, this.#after);
-    return errors === null ? null : { errors, missed: this.#missedOf(errors) };
+    return errors === null ? null : { errors, missed: missedOf(errors, this.#captured) };
   }
 
   summary(): string {
@@ -63,20 +68,19 @@ export class Yardstick {
     if (this.#before === null || this.#after === null) return `${label}: unknown (the capture still runs)`;
     const kernel = received(this.#before, this.#after);
     if (kernel === null) return `${label}: unknown (/proc/net/snmp cannot be read)`;
-    const missed = this.#missedOf(kernel);
+    const missed = missedOf(kernel, this.#captured);
     if (missed !== null) return `${label}: ${grouped(kernel)}, of them missed: ${rangeText(missed)}`;
     return (
       `${label}: ${grouped(kernel)}, but ${grouped(this.#captured.certain)} were captured (on several interfaces, or ` +
       'dropped by a firewall after capture): how many were missed is unknown'
     );
   }
+}
 
-  /** Null where more was captured than the kernel counted. */
-  #missedOf(kernel: number): Missed | null {
-    const { certain, uncertain } = this.#captured;
-    const most = kernel - certain;
-    return most < 0 ? null : { least: Math.max(0, most - uncertain), most };
-  }
+/** Null where more was captured than the kernel counted. */
+function missedOf(kernel: number, { certain, uncertain }: ErrorsBetween): Missed | null {
+  const most = kernel - certain;
+  return most < 0 ? null : { least: Math.max(0, most - uncertain), most };
 }
 
 /** Notes in `reading` between when it was made, and when what it holds was captured: by a clock that nobody sets. */
