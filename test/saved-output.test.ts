@@ -280,14 +280,18 @@ describe('-w -', () => {
     return { stdout, stderr: stderr.toString('utf8'), status };
   }
 
-  test.each([[[]], [['--json']], [['--plain']], [['-v', '--incidents']], [['-l', '--oneline']]])(
-    'into a pipe, with %j: nothing else is there',
-    (options) => {
-      const { stdout, status } = octets('-r', source, '-w', '-', ...options);
-      expect(status).toBe(0);
-      expect(stdout.equals(saved)).toBe(true);
-    },
-  );
+  test.each([
+    [[]],
+    [['--json']],
+    [['--json', '--json-status']],
+    [['--plain']],
+    [['-v', '--incidents']],
+    [['-l', '--oneline']],
+  ])('into a pipe, with %j: nothing else is there', (options) => {
+    const { stdout, status } = octets('-r', source, '-w', '-', ...options);
+    expect(status).toBe(0);
+    expect(stdout.equals(saved)).toBe(true);
+  });
 
   test('and another one reads it', () => {
     expect(udpicmpWatch(['-r', '-'], octets('-r', source, '-w', '-').stdout).stdout).toBe(replay(STORY).stdout);

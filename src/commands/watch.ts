@@ -138,7 +138,8 @@ export async function watch(options: WatchOptions): Promise<number> {
   };
 
   const summaryRecord = (): void => {
-    if (!options.jsonStatus) return;
+    // With -w - it would come behind the packets.
+    if (!options.jsonStatus || options.format !== 'json') return;
     const { shown, attributed } = pipeline.counts;
     output.write(summaryJson(host, timeNow(), { shown, attributed, ...run.totals() }));
   };
