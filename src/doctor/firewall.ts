@@ -179,6 +179,9 @@ function remedyFor(version: 4 | 6, direction: 'in' | 'out', drops: readonly Drop
   const program = version === 4 ? 'iptables' : 'ip6tables';
   const chain = direction === 'in' ? 'INPUT' : 'OUTPUT';
   const protocol = version === 4 ? 'icmp' : 'ipv6-icmp';
+  if (drops.some(({ text }) => text.startsWith(`${program} -t raw `))) {
+    return 'accept those types before those rules; the raw table comes before conntrack, so not by their state';
+  }
   return drops.every(({ text }) => text.startsWith(`${program} -t filter `))
     ? `${program} -I ${chain} -p ${protocol} -m conntrack --ctstate RELATED -j ACCEPT`
     : 'accept ct state related before those rules';

@@ -304,6 +304,25 @@ describeLab('doctor', () => {
       expect(examine().checks.get('firewall IPv4 in')!.status).toBe('ok');
     });
 
+    test('drops before conntrack: a rule by state would not mend it, one by type does', (context) => {
+      needsTools(context, 'iptables', 'iptables-save');
+      const raw = ['iptables', '-t', 'raw'];
+      lab.run(host, [...raw, '-A', 'PREROUTING', '-p', 'icmp', '-j', 'DROP']);
+      const accept = ['-j', 'ACCEPT'];
+      lab.run(host, ['iptables', '-I', 'INPUT', '-m', 'conntrack', '--ctstate', 'RELATED', ...accept]);
+      const check = examine().checks.get('firewall IPv4 in')!;
+      expect(check).toMatchObject({
+        status: 'warning',
+        remedy: expect.stringMatching(/^accept those types .* raw table/),
+      });
+      for (const type of ['3', '4', '5', '11', '12']) {
+        lab.run(host, [...raw, '-I', 'PREROUTING', '-p', 'icmp', '--icmp-type', type, ...accept]);
+      }
+      const mended = examine().checks;
+      expect(mended.get('firewall IPv4 in')!.status).toBe('ok');
+      expect(mended.get(LOOPBACK[0]!)!.status).toBe('ok');
+    });
+
     test('drops UDP that goes out', (context) => {
       needsTools(context, 'iptables');
       lab.run(host, ['iptables', '-A', 'OUTPUT', '-p', 'udp', '-j', 'DROP']);
