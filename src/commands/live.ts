@@ -208,12 +208,15 @@ export class Live implements Run {
     return { ...this.#gaps, [gap.cause]: { times: times + 1, ms: ms + Math.round(gap.ms) } };
   }
 
+  /** One that is over. Returns its milliseconds. */
+  #countGap(cause: Gap['cause'], milliseconds: number): number {
+    const ms = Math.round(milliseconds);
+    this.#gaps[cause].times++;
+    this.#gaps[cause].ms += ms;
+    return ms;
+  }
+
   #lose(loss: Loss, time: HostTime = timeNow()): void {
-    if ('ms' in loss) {
-      const gaps = this.#gaps[loss.cause];
-      gaps.times++;
-      gaps.ms += loss.ms;
-    }
     this.#pipeline.lose({ event: 'loss', host: hostname(), ...time, nanosecondResolution: false, ...loss });
   }
 
@@ -249,7 +252,7 @@ export class Live implements Run {
         say(`${device}: ${notice.message}; waiting for it to come ${this.hasStarted ? 'back' : 'up'}`);
         break;
       case 'up':
-        this.#lose({ cause: 'interface-down', interface: device, ms: Math.round(notice.downMs) });
+        this.#lose({ cause: 'interface-down', interface: device, ms: this.#countGap('interface-down', notice.downMs) });
         this.#isFollowingRefused = false;
         break;
       case 'renamed':
@@ -274,8 +277,9 @@ export class Live implements Run {
       case 'restarted': {
         const { why, gapMs } = notice;
         const time = timeNow();
+        const ms = this.#countGap('capture-restarted', gapMs);
         const missed = await this.#yardstick.missedSoFar();
-        this.#lose({ cause: 'capture-restarted', ms: Math.round(gapMs), why, missed }, time);
+        this.#lose({ cause: 'capture-restarted', ms, why, missed }, time);
         break;
       }
       case 'dropped':
