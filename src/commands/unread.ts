@@ -15,8 +15,8 @@ export async function caughtUp(name: string, done: 'read' | 'written', output: O
   const timer = setTimeout(() => {
     isSaid = true;
     say(
-      `${name} is not being ${done}, or too slowly: capturing waits, ` +
-        'and what the capture buffer does not hold will be lost',
+      `${name} is not being ${done}, or too slowly: what is captured waits, ` +
+        'and what the buffers do not hold will be lost',
     );
   }, SAID_AFTER);
   await output.drained();

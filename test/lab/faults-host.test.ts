@@ -91,7 +91,7 @@ describeLab('faults of the host', () => {
       await watch.waitFor(/listening on/, 'stderr');
       const udp = await load();
       await watch.waitFor(
-        /udpicmp-watch: standard output is not being read, or too slowly: capturing waits, and what the capture buffer does not hold will be lost\n/,
+        /udpicmp-watch: standard output is not being read, or too slowly: what is captured waits, and what the buffers do not hold will be lost\n/,
         'stderr',
       );
       let text = '';
