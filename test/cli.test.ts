@@ -504,8 +504,9 @@ test('-D: the interfaces, numbered; what is missing where the native module is n
 test('a debugger is shut before anything else is loaded', () => {
   const copy = join(directory, 'copy');
   mkdirSync(copy);
-  for (const file of ['cli.js', 'core-dump.js', 'signals.js']) copyFileSync(join(dirname(CLI), file), join(copy, file));
   writeFileSync(join(copy, 'package.json'), '{ "type": "module" }');
+  for (const module of ['cli.js', 'core-dump.js', 'signals.js'])
+    copyFileSync(join(dirname(CLI), module), join(copy, module));
   // It ends where this is loaded.
   writeFileSync(join(copy, 'command-line.js'), "import './nowhere.js';");
   const atExit = 'import { url } from "inspector"; process.on("exit", () => console.log(`debugger: ${url()}`));';
