@@ -7,7 +7,7 @@
  * meanwhile stands in the kernel's buffer, and the kernel counts what does not fit.
  */
 import '../signals.ts';
-import { existsSync, writeSync } from 'node:fs';
+import { statSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { arch, release, setPriority } from 'node:os';
 import { Socket } from 'node:net';
@@ -601,7 +601,8 @@ function fileOfCap(file: string): string {
   const directory = require.resolve
     .paths('cap')
     ?.filter((path) => path === `${project}node_modules` || project.startsWith(`${path}/`))
-    .find((path) => existsSync(`${path}/cap`));
+    // Not access(2), for which capabilities do not count.
+    .find((path) => statSync(`${path}/cap`, { throwIfNoEntry: false }) !== undefined);
   if (directory === undefined) throw new Error("Cannot find module 'cap'");
   return require.resolve(`${directory}/cap${file}`);
 }
