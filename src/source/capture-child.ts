@@ -69,7 +69,7 @@ interface CapStatistics {
 
 /** Of all captures of this process, those on its followed flows aside. */
 interface CaptureCounts extends CapStatistics {
-  /** Packets that were read. */
+  /** Packets that were read, and those that libpcap passed over. */
   delivered: number;
 }
 
@@ -85,6 +85,9 @@ const FOLLOW_BUFFER_KIB = 2048;
 
 /** Packets are collected until this many octets are there, or until the event loop is idle. */
 const BATCH = 256 * 1024;
+
+/** The name by which libpcap knows the loopback. */
+const LOOPBACK = 'lo';
 
 /** As nice(2) has it. */
 const PRIORITY = -10;
@@ -214,8 +217,8 @@ class CaptureStream {
   #interfaces = 0;
 
   constructor() {
-    // It makes standard output non-blocking, for writeSync, and is for nothing else.
-    new Socket({ fd: 1, readable: false }).unref();
+    // It makes the parent's socket non-blocking, for writeSync, and is for nothing else. A file never blocks.
+    if (fstatSync(1).isSocket()) new Socket({ fd: 1, readable: false }).unref();
   }
 
   get interfaces(): number {
@@ -394,6 +397,10 @@ class Capture {
   /** All counts so far, and libpcap's at the last look. */
   readonly #total: CaptureCounts = { received: 0, dropped: 0, delivered: 0 };
   #last: CapStatistics = { received: 0, dropped: 0 };
+  /** Packets that libpcap counted and passed over: on the loopback it takes each as it comes in, and not as it goes out. */
+  #passedOver = 0;
+  /** Packets that were read, and that the parent had no time for at the end. */
+  #givenUp = 0;
   /** The second capture, whose filter changes. cap cannot change one, so that each time the other of these is opened. */
   readonly #followers: [Device, Device];
   #followed: Device | null = null;
@@ -404,11 +411,14 @@ class Capture {
     this.#request = request;
     this.#name = request.device;
     const naps = new Naps();
-    const packet: DeviceListener = (...captured) => {
-      this.#packet(...captured);
+    const packet: DeviceListener = (buffer, ...captured) => {
+      this.#packet(buffer, ...captured);
       naps.packet();
       this.#stream.packets++;
       this.#total.delivered++;
+      const isCooked = this.#linkType === LINKTYPE.LINUX_SLL2;
+      const name = isCooked ? this.#interfaces.get(u32(buffer, 4))?.name : this.#name;
+      if (name === LOOPBACK) this.#passedOver++;
     };
     this.#device = new Device(cap, SNAPLEN, packet, (message, stats) => this.#down(message, stats));
     this.#followers = [this.#newFollower(), this.#newFollower()];
@@ -488,7 +498,7 @@ class Capture {
 
   /** Tells the last counts, at the end of what the parent still has the time to read. */
   finish(): void {
-    this.#total.delivered -= this.#stream.giveUp();
+    this.#givenUp = this.#stream.giveUp();
     this.#statistics(this.#open?.stats?.() ?? null);
     this.#stream.end();
   }
@@ -545,7 +555,10 @@ class Capture {
     this.#last = current;
     this.#total.received += received;
     this.#total.dropped += dropped;
-    this.#stream.statistics(this.#total);
+    // Where some were dropped nobody knows how many of those that libpcap would have passed over: then none count as unread.
+    const isUnknown = this.#passedOver > 0 && this.#total.dropped > 0;
+    const read = isUnknown ? this.#total.received - this.#total.dropped : this.#total.delivered + this.#passedOver;
+    this.#stream.statistics({ ...this.#total, delivered: read - this.#givenUp });
   }
 
   /** cap has closed the capture. */

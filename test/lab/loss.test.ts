@@ -158,6 +158,22 @@ describeLab('loss', () => {
     expect(watch.stderr).toContain('capture: 0 packets received, 0 packets dropped\n');
   });
 
+  test.each([[['-i', 'any']], [['-i', 'lo']]])(
+    'on the loopback, with %j: what libpcap passes over, as it goes out, was not lost',
+    async (device) => {
+      const watch = await startWatch(lab, client, [...device, '--json', '--json-status']);
+      const udp = await lab.udpClient(client, { dst: '127.0.0.1', dport: 9999 });
+      await watch.until((self) => self.json<Line>().some((line) => 'icmp' in line));
+      await udp.stop();
+      await watch.stop('SIGINT');
+      const lines = watch.json<Line>();
+      expect(lossesOf(lines)).toEqual([]);
+      const { shown, capture } = summaryOf(lines);
+      expect(capture).toEqual({ received: 2 * shown, dropped: 0, unseen: 0, isAtLeast: false });
+      expect(watch.stderr).not.toContain('not looked at');
+    },
+  );
+
   test('Ctrl-C while nobody reads the output: what was captured and not looked at is counted', async () => {
     const COUNT = 250_000;
     const watch = await startWatch(lab, client, []);
