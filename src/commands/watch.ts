@@ -145,7 +145,7 @@ export async function watch(options: WatchOptions): Promise<number> {
   };
 
   const onSignal = (): void => {
-    if (stopped.signal.aborted) process.exit(0); // asked twice: at once
+    if (stopped.signal.aborted) process.exit(hasFailed(output) || hasFailed(saved) ? 1 : 0); // asked twice: at once
     run.stop();
     output.hurry();
     saved.hurry();

@@ -400,7 +400,6 @@ export class NetworkNamespace implements NamespaceView {
 
   async #readTable(): Promise<SocketTable | Unreadable> {
     const startedAt = this.#now();
-    this.whyUnreadable = null;
     const [v4, v6] = await this.#readFiles(['udp', 'udp6'], MAX_TABLE_OCTETS);
     return this.#keep(socketTableOf(v4!, v6!), startedAt);
   }
@@ -509,12 +508,16 @@ export class NetworkNamespace implements NamespaceView {
   async #readFiles(names: readonly string[], limit: number): Promise<(FileHead | null)[]> {
     for (let tries = 0; tries < 3; tries++) {
       const directory = this.#directory();
-      if (directory === null) return this.#readByMount(names);
+      if (directory === null) {
+        this.whyUnreadable = null;
+        return this.#readByMount(names);
+      }
       const files = await Promise.all(
         names.map((name) => readHead(`${directory}/${name}`, limit).catch((error) => this.#cannotRead(name, error))),
       );
       if (this.#wasIn(directory)) return files;
     }
+    this.whyUnreadable = null;
     return names.map(() => null);
   }
 
