@@ -7,7 +7,7 @@
  * meanwhile stands in the kernel's buffer, and the kernel counts what does not fit.
  */
 import '../signals.ts';
-import { statSync, writeSync } from 'node:fs';
+import { fstatSync, statSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { arch, release, setPriority } from 'node:os';
 import { Socket } from 'node:net';
