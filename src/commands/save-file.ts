@@ -11,6 +11,7 @@ import {
   lstatSync,
   openSync,
   statSync,
+  write,
   type Stats,
 } from 'node:fs';
 import { Socket } from 'node:net';
@@ -45,7 +46,10 @@ export function openSaveFile(path: string, read: string | undefined, standardOut
   }
   // Writing to a pipe must not hold up a thread for as long as nobody reads. A device takes it like a file.
   const isPipe = status.isFIFO() || status.isSocket();
-  const stream = isPipe ? new Socket({ fd, readable: false }) : createWriteStream('', { fd, autoClose: false });
+  // Piece by piece (without writev): what is taken back of a full disk is one of them, and not all that waited together.
+  const stream = isPipe
+    ? new Socket({ fd, readable: false })
+    : createWriteStream('', { fd, autoClose: false, fs: { write } });
   const output = new Output(
     stream,
     (error) => {

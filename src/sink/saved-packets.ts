@@ -95,7 +95,7 @@ export class PcapngFile implements PacketWriter {
   }
 
   write(shown: IcmpEvent | OtherRecord, packet: SavedPacket | null): void {
-    this.#open();
+    const isFirst = this.#open();
     const json = jsonOf(shown).trimEnd();
     let words = wordsOf(shown);
     // The kernel's names are short, those in a snapshot or another file as long as they like.
@@ -118,6 +118,8 @@ export class PcapngFile implements PacketWriter {
     const { nanosecondResolution } = packet.iface;
     const { bytes, len } = packet;
     this.#put(commentedPacket(id, seconds - timeOffset, nanoseconds, nanosecondResolution, bytes, len, comments));
+    // A large piece that a disk has no room for is taken back whole: not what makes it a file that can be read.
+    if (isFirst) this.output.flush();
   }
 
   #section(): void {
@@ -165,6 +167,7 @@ export class PcapFile implements PacketWriter {
     this.#iface = iface;
     this.#empty();
     this.#put(pcapFileHeader(iface.linkType, iface.nanosecondResolution));
+    this.output.flush();
   }
 
   losses(): string[] {
