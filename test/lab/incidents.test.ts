@@ -246,7 +246,8 @@ describeLab('an incident', () => {
     const holders = watch
       .json<JsonEvent>()
       .map(({ sockets }) => JSON.stringify(sockets?.[0]?.processes.map(({ pid }) => pid)));
-    expect(new Set(holders).size).toBe(2);
+    // And perhaps, for a moment, both.
+    expect(new Set(holders).size).toBeGreaterThan(1);
     expect(tableOf(watch).map(({ errors, state }) => [errors, state.split(',')[0]])).toEqual([['4', 'open']]);
   });
 

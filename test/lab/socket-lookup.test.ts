@@ -542,9 +542,15 @@ describeLab('several sockets on one port', () => {
     }
 
     /** Brings about one error, which the kernel gives to a tunnel: no queue has it, and it is not lost. */
-    async function eventOfTunnel(dport: number, bringAbout: () => unknown, src = CLIENT): Promise<JsonEvent> {
+    async function eventOfTunnel(
+      dport: number,
+      bringAbout: () => unknown,
+      { src = CLIENT, sport }: { src?: string; sport?: number } = {},
+    ): Promise<JsonEvent> {
       // The tunnel sends of its own accord too: neighbour discovery.
-      const nextEvent = eventsAbout((flow) => flow.dport === dport && flow.src === src);
+      const nextEvent = eventsAbout(
+        (flow) => flow.dport === dport && flow.src === src && (sport === undefined || flow.sport === sport),
+      );
       await bringAbout();
       const event = await nextEvent();
       expect(await set.judge(0)).toEqual({ heard: [], lost: 0 });
@@ -570,7 +576,7 @@ describeLab('several sockets on one port', () => {
 
     test('likewise in v6', async () => {
       const quoted = { src: CLIENT6, sport: port, dst: PEER6, dport: VXLAN_PORT, payload: vxlanHeader(VNI + 1) };
-      expectTunnel(await eventOfTunnel(VXLAN_PORT, () => inject(quoted), CLIENT6), 'udp6');
+      expectTunnel(await eventOfTunnel(VXLAN_PORT, () => inject(quoted), { src: CLIENT6, sport: port }), 'udp6');
     });
 
     test("from VXLAN's own port", async () => {
@@ -589,7 +595,7 @@ describeLab('several sockets on one port', () => {
       const mtu = 1400;
       const quoted = { src: CLIENT, sport: port, dst: PEER, dport: VXLAN_PORT, payload: vxlanHeader(VNI) };
       const tooBig = { code: 4, rest: mtu.toString(16).padStart(8, '0') };
-      const event = await eventOfTunnel(VXLAN_PORT, () => inject(quoted, undefined, tooBig));
+      const event = await eventOfTunnel(VXLAN_PORT, () => inject(quoted, undefined, tooBig), { sport: port });
       expect(lab.ip(client, 'route', 'get', PEER)).toContain(`mtu ${mtu}`);
       expect(event).toMatchObject({ errno: 'EMSGSIZE', outcome: 'pmtu', sockets: [{ processes: [] }] });
     });
