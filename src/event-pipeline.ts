@@ -215,7 +215,7 @@ export class EventPipeline {
   /** In order of arrival; those before #head have left. */
   #waiting: Waiting[] = [];
   #head = 0;
-  readonly #duplicates = new Duplicates();
+  readonly #duplicates: Duplicates | null;
   /** Between two chunks events go out at once; within one they wait for further sightings of their packet. */
   #inChunk = false;
   /** When the chunk came that is at hand: reading clocks for each packet takes a tenth of a storm's time. */
@@ -227,6 +227,7 @@ export class EventPipeline {
 
   constructor(options: PipelineOptions) {
     this.#options = options;
+    this.#duplicates = options.once ? new Duplicates() : null;
   }
 
   /** The sieve for a savefile reader (SavefileHandler.wants); what it lets through `packet` looks at again. */
@@ -429,14 +430,14 @@ export class EventPipeline {
   }
 
   #icmp(cursor: PacketCursor, packet: IcmpPacket): void {
-    const { attribution, allIcmp, host, incidents, isLive, once, sink, usesComments } = this.#options;
+    const { attribution, allIcmp, host, incidents, isLive, sink, usesComments } = this.#options;
     const { bytes, offset, iface } = cursor;
     const at = this.#clock(cursor);
     if (!isLive && incidents !== null && at >= incidents.nextAt) this.#passTime(at, timeOf(cursor));
     const original = packet.original !== null && !isMalformed(packet.original) ? packet.original : null;
     const direction = attribution === null ? null : attribution.directionOf(packet.ip.src, packet.ip.dst);
     let interfaces: string[] | null = null;
-    if (once && iface.name !== null) {
+    if (this.#duplicates !== null && iface.name !== null) {
       const key = copyKey(bytes, packet, (tuple) => attribution?.undoNat(tuple) ?? tuple);
       interfaces = this.#duplicates.see(key, iface.name, cursor.seconds + cursor.nanoseconds / 1e9);
       if (interfaces === null) return;

@@ -8,8 +8,8 @@ import { Hash } from './hash.ts';
 /** Flows in one generation; at the most twice as many are remembered. */
 const GENERATION = 65_536;
 
-/** A power of two; at least half of them stay empty. */
-const SLOTS = 2 * GENERATION;
+/** Slots of a table that has nothing in it: a power of two, as all its sizes. */
+const FEWEST_SLOTS = 1024;
 
 export class FlowCounts {
   #young = new CountTable();
@@ -42,12 +42,12 @@ function keyOf({ protocol, src, sport, dst, dport }: Flow): number {
   return hash.value;
 }
 
-/** Open addressing. */
+/** Open addressing, with at least half of the slots empty. */
 class CountTable {
   /** 0: empty. */
-  readonly keys = new Float64Array(SLOTS);
+  keys = new Float64Array(FEWEST_SLOTS);
   /** 0: taken. */
-  readonly counts = new Uint32Array(SLOTS);
+  counts = new Uint32Array(FEWEST_SLOTS);
   size = 0;
   #taken = 0;
 
@@ -58,16 +58,29 @@ class CountTable {
 
   /** Where the key is, or would be. */
   slotOf(key: number): number {
-    let slot = (key / 2 ** 21) & (SLOTS - 1);
-    while (this.keys[slot] !== 0 && this.keys[slot] !== key) slot = (slot + 1) & (SLOTS - 1);
+    const last = this.keys.length - 1;
+    let slot = (key / 2 ** 21) & last;
+    while (this.keys[slot] !== 0 && this.keys[slot] !== key) slot = (slot + 1) & last;
     return slot;
   }
 
   add(key: number, count: number): void {
+    if (2 * this.size >= this.keys.length) this.#grow();
+    this.#put(key, count);
+    this.size++;
+  }
+
+  #put(key: number, count: number): void {
     const slot = this.slotOf(key);
     this.keys[slot] = key;
     this.counts[slot] = count;
-    this.size++;
+  }
+
+  #grow(): void {
+    const { keys, counts } = this;
+    this.keys = new Float64Array(2 * keys.length);
+    this.counts = new Uint32Array(2 * keys.length);
+    for (const [slot, key] of keys.entries()) if (key !== 0) this.#put(key, counts[slot]!);
   }
 
   /** Its count, which it then has no more; 0: it had none. */
