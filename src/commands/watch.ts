@@ -186,14 +186,12 @@ function hasFailed({ error }: Output): boolean {
 }
 
 function incidentsFor(
-  { read, format, incidents, top, write }: WatchOptions,
+  { read, format, incidents }: WatchOptions,
   attribution: HostAttribution | null,
 ): Incidents | null {
-  const areFollowed = format !== 'plain' && (format !== 'none' || top || write !== undefined);
-  if (!areFollowed && !incidents) return null;
-  const maxFlows = read === undefined ? FOLLOWED_LIVE : FOLLOWED_IN_REPLAY;
+  if (format === 'plain' && !incidents) return null;
   return new Incidents({
-    maxFlows: areFollowed ? maxFlows : 0,
+    maxFlows: read === undefined ? FOLLOWED_LIVE : FOLLOWED_IN_REPLAY,
     onlyKnownSockets: read === undefined && attribution !== null,
   });
 }
