@@ -25,6 +25,8 @@ interface Storm extends Measurement {
   shown: number;
   /** As the command reported it. */
   dropped: number;
+  /** Likewise: captured, and not looked at before the end. */
+  unseen: number;
   /** By the kernel's count, as the tool reported it; null where it says unknown. */
   missed: number | null;
   /** Events printed without their look-up, since too many waited. */
@@ -58,6 +60,7 @@ describe('flood', () => {
       arrived: icmpReceived() - before,
       shown: eventsIn(output),
       dropped: numberBefore(/ packets? dropped/, command.stderr),
+      unseen: / not looked at/.test(command.stderr) ? numberBefore(/ not looked at/, command.stderr) : 0,
       missed: /of them missed: ([\d,]+)/.test(command.stderr) ? numberAfter(/of them missed: /, command.stderr) : null,
       notLookedUp: / not looked up/.test(command.stderr) ? numberBefore(/ events? not looked up/, command.stderr) : 0,
     };
@@ -85,9 +88,9 @@ describe('flood', () => {
     return Number(values!.split(' ')[names!.split(' ').indexOf('InMsgs')]);
   }
 
-  /** Resolves when the file has not grown for a second. */
+  /** Resolves when the file has not grown for some seconds: the disk may hold up who writes for one. */
   async function quiet(path: string): Promise<void> {
-    for (let size = -1; size !== statSync(path).size; await delay(1000)) ({ size } = statSync(path));
+    for (let size = -1; size !== statSync(path).size; await delay(3000)) ({ size } = statSync(path));
   }
 
   /** The attribution is a line of its own, after a tab; tcpdump ends with an empty line. */
@@ -103,6 +106,8 @@ describe('flood', () => {
       `shown ${counts(({ shown }) => shown)}`,
       `dropped ${counts(({ dropped }) => dropped)}`,
     ];
+    const unseen = runs.map((run) => run.unseen);
+    if (unseen.some((count) => count > 0)) parts.push(`not looked at ${spreadCount(unseen)}`);
     if (known.length > 0) parts.push(`missed by the kernel's count ${spreadCount(known)}`);
     const notLookedUp = runs.map((run) => run.notLookedUp);
     if (notLookedUp.some((count) => count > 0)) parts.push(`not looked up ${spreadCount(notLookedUp)}`);
@@ -113,9 +118,10 @@ describe('flood', () => {
   }
 
   function equation(runs: readonly Storm[]): string {
-    const unexplained = runs.map(({ shown, dropped, sent }) => sent - shown - dropped);
-    if (unexplained.every((count) => count === 0)) return 'shown + dropped = sent';
-    return `**sent - shown - dropped = ${spreadCount(unexplained)}**`;
+    const unexplained = runs.map(({ shown, dropped, unseen, sent }) => sent - shown - dropped - unseen);
+    const unseen = runs.some((run) => run.unseen > 0) ? ' + not looked at' : '';
+    if (unexplained.every((count) => count === 0)) return `shown + dropped${unseen} = sent`;
+    return `**sent - shown - dropped${unseen.replace('+', '-')} = ${spreadCount(unexplained)}**`;
   }
 
   for (const [speedName, speed] of [
