@@ -591,7 +591,7 @@ class Capture {
 }
 
 /**
- * On a host without a free core the capture buffer is full before this process has its turn. It takes some 0.3 µs of it for
+ * On a host without a free core the capture buffer is full before this process has its turn. It takes about 1 µs of it for
  * each packet that comes, so being first costs nobody much.
  */
 function hurry(): void {
